@@ -1,4 +1,4 @@
-"""What stands beside a table about its images: boxes, images to turn, images to leave out."""
+"""Annotations of a table's images: boxes, images to turn, images to leave out."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from imettk.errors import DataError
 
 
 def read_boxes(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> pd.DataFrame | None:
-    """Boxes as left, top, right, bottom (float32), indexed by id or file name; None where the recipe has none.
+    """Return boxes as left, top, right, bottom (float32), indexed by id or file name; None if the recipe has no boxes.
 
-    A row whose four cells are empty is that of an image without a box. Boxes are pixels, or shares of the image's size
-    where the format is `centre`.
+    A row whose four cells are empty has no box. Boxes are in pixels, or in fractions of the image size with the format
+    `centre`.
 
     Raises:
-        DataError: the file or a column is missing, an image stands twice, or a value is no number or makes no box.
+        DataError: the file or a column is missing, an id is repeated, or the four values are not a valid box.
     """
     if table_format.boxes_csv is None:
         return None
     csv = data_dir / table_format.boxes_csv
     if not csv.is_file():
-        raise DataError(f"{csv} is missing: make it, or look at whole images with --table.boxes-csv None")
+        raise DataError(f"{csv} is missing: create it, or use whole images with --table.boxes-csv None")
     frame, columns = read_rows(csv, remarks), list(table_format.box_columns)
     require_columns(frame, csv, [table_format.box_id_column, *columns])
     frame = frame[(frame[columns] != "").any(axis=1)]
@@ -38,17 +38,20 @@ def read_boxes(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
     if table_format.box_format == "centre":
         centre, half = values[:, :2], values[:, 2:] / 2
         corners = np.concatenate([centre - half, centre + half], axis=1)
-    bad = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))  # true for NaN as well
+    bad = ~((corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1]))  # `~(>)` instead of `<=` catches NaN too
     if bad.any():
-        raise DataError(f"{csv}: {list_names(ids[bad], 'row')} whose values make no box of `table.box_format` "
-                        f"{table_format.box_format}")  # fmt: skip
+        raise DataError(
+            f"{csv}: {list_names(ids[bad], 'row')} without a valid box of `table.box_format` {table_format.box_format}"
+        )
     if table_format.box_format == "centre" and np.abs(values).max() > 2:
-        raise DataError(f"{csv}: boxes of format `centre` are shares of the image, got {np.abs(values).max():g}")
+        raise DataError(
+            f"{csv}: boxes of format `centre` must be fractions of the image size, got {np.abs(values).max():g}"
+        )
     return pd.DataFrame(corners.astype(np.float32), index=pd.Index(ids))
 
 
 def boxes_of(boxes: pd.DataFrame | None, ids: pd.Series, suffix: str) -> np.ndarray | None:
-    """The box of each id, float32 (N, 4), NaN where it has none; None where there are no boxes at all."""
+    """Return the box of each id, float32 (N, 4), NaN for an id without one; None without `boxes`."""
     if boxes is None:
         return None
     by_id = boxes.reindex(ids).to_numpy(np.float32)
@@ -66,45 +69,47 @@ def find_boxes(
     *,
     needed: bool,
 ) -> np.ndarray | None:
-    """The box of each row of a table, float32 (N, 4), None where the recipe has none; remarks which rows have none.
+    """Return the box of each row, float32 (N, 4), and remark rows without one; None if the recipe has no boxes.
 
     Args:
         csv: the table.
-        names: other names of the rows, which count where there is no box for their id.
-        needed: one row at least has to have a box, else `DataError`.
+        names: alternative names of the rows, used if there is no box for their id.
+        needed: raise `DataError` unless at least one row has a box.
     """
     boxes = read_boxes(table_format, data_dir, remarks if needed else None)
-    by_id, by_name = (boxes_of(boxes, some, table_format.image_suffix) for some in (ids, names))
+    by_id, by_name = (boxes_of(boxes, keys, table_format.image_suffix) for keys in (ids, names))
     if by_id is None or by_name is None:
         return None
-    found = np.where(np.isnan(by_id), by_name, by_id)
-    lacking = np.isnan(found[:, 0])
+    rows = np.where(np.isnan(by_id), by_name, by_id)
+    lacking = np.isnan(rows[:, 0])
     if needed and lacking.all():
         raise DataError(
-            f"{data_dir / str(table_format.boxes_csv)}: none of its names is that of a row of {csv}, such as "
-            f"{ids.iloc[0]}; name their column with --table.box-id-column"
+            f"{data_dir / str(table_format.boxes_csv)}: none of its names matches a row of {csv}, such as "
+            f"{ids.iloc[0]}; set the column of names with --table.box-id-column"
         )
     if lacking.any():
-        what = list_names(ids[lacking], "row")
-        remarks.append(f"{csv}: {what} without a box in {table_format.boxes_csv}; the whole image is looked at")
-    return found
+        without = list_names(ids[lacking], "row")
+        remarks.append(f"{csv}: {without} without a box in {table_format.boxes_csv}; the whole image is used")
+    return rows
 
 
 def tell_turned(csv: Path, turned_csv: str | None, turned: np.ndarray, remarks: list[str]) -> None:
-    """Remark how many images of `csv` are turned, bool (N,), where there is a list of them."""
+    """Remark how many images of `csv` are turned, bool (N,), if the recipe lists such images."""
     if turned_csv is not None:
-        remarks.append(f"{csv}: {int(turned.sum())} of {len(turned)} images are turned, by {turned_csv}")
+        remarks.append(f"{csv}: {int(turned.sum())} of {len(turned)} images are turned, as listed in {turned_csv}")
 
 
 def read_names(csv: str | None, data_dir: Path) -> set[str]:
-    """The names in a list, one a line, in its first column; a first line such as `Image` or `id` is one that no image
-    has."""
+    """Return the names in the first column of a list, one per line.
+
+    A header is not needed; one such as `Image` or `id` does no harm, as no image has that name.
+    """
     if csv is None:
         return set()
     path = data_dir / csv
     if not path.is_file():
         raise DataError(
-            f"{path} is missing: it may be empty; without such a list go --table.turned-csv None and "
+            f"{path} is missing: create it (it may be empty), or set --table.turned-csv None or "
             "--table.left-out-csv None"
         )
     if is_text_table(path):
@@ -116,5 +121,5 @@ def read_names(csv: str | None, data_dir: Path) -> set[str]:
 
 
 def is_named(names: set[str], ids: pd.Series, suffix: str) -> np.ndarray:
-    """Which ids are in a list, by themselves or as file names, bool (N,)."""
+    """Return which ids are in a list, with or without the suffix, bool (N,)."""
     return (ids.isin(names) | (ids + suffix).isin(names)).to_numpy()

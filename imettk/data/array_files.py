@@ -1,4 +1,4 @@
-"""Files of numpy that hold many images: `.npz` with an array for each, or arrays whose first axis counts images."""
+"""NumPy files with many images: `.npz` with one array per image, or arrays whose first axis counts images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from imettk.data.stacks import ID_NAME, find_stacks, is_stack, name_any, places_
 
 
 class ArrayFile:
-    """A `.npy` file with an array of images, which is not read but mapped; see `data.containers.Container`."""
+    """A memory-mapped `.npy` file with an array of images; see `data.containers.Container`."""
 
     def __init__(self, path: str) -> None:
+        # Mapped, not read: such arrays are often larger than memory, and each process would hold a copy.
         self._array = np.load(path, mmap_mode="r", allow_pickle=False)
         require_numbers(self._array.dtype)
         self._is_stack = is_stack(self._array.shape)
@@ -37,14 +38,14 @@ class ArrayFile:
     def fault(self, shape: Shape) -> str | None:
         if self._is_stack:
             return None
-        return f"it holds one array of shape {self._array.shape}, and many images are (N, H, W) or (N, H, W, C)"
+        return f"it holds one array of shape {self._array.shape}; many images must be (N, H, W) or (N, H, W, C)"
 
 
 class ArrayArchive:
     """A `.npz` file; see `data.containers.Container`.
 
-    A member is called as its array is, or an image of a stack `ARRAY/POSITION`, without the array's name where there is
-    one stack alone. A stack is unpacked as a whole, and held in memory.
+    A member has the name of its array; an image of a stack is `ARRAY/POSITION`, or `POSITION` if the file holds a
+    single stack. Zip members cannot be read from the middle, so a stack is unpacked once and kept in memory.
     """
 
     def __init__(self, path: str) -> None:
@@ -90,4 +91,4 @@ class ArrayArchive:
         return sum(self._zip.getinfo(f"{name}.npy").file_size for name in self._stacks)
 
     def fault(self, shape: Shape) -> str | None:
-        return None if self._members else "it holds no array of two or more dimensions"
+        return None if self._members else "it holds no array with at least two dimensions"

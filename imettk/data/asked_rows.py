@@ -1,4 +1,4 @@
-"""The rows of the test set: those of the sample submission, else of a table of test images, else of their folder."""
+"""The rows of the test set: from the sample submission, a table of test images, or their folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from imettk.data.units import UNIT, is_image_name, join_cells, read_test_images
 
 
 def find_asked(table_format: TableFormat, data_dir: Path) -> Path | None:
-    """Return the file or folder that says which rows the test set has; None where there is none.
+    """Return the file or folder that defines the rows of the test set; None if there is none.
 
-    Images that lie among those to train on say nothing, nor do images whose units only a table could name.
+    Test images that lie among the training images do not count, nor do images whose units only a table could name.
     """
     sample = data_dir / table_format.sample_csv
     if sample.is_file():
@@ -37,18 +37,18 @@ def find_asked(table_format: TableFormat, data_dir: Path) -> Path | None:
 
 
 def _holds_training(table_format: TableFormat) -> bool:
-    """Return whether the images to train on lie in the folder of test images."""
+    """Return whether the training images lie in the folder of test images."""
     way = os.path.relpath(os.path.normpath(table_format.train_images), os.path.normpath(table_format.test_images))
     return way == "." or not way.startswith("..")
 
 
 def read_asked(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> pd.DataFrame:
-    """Return a table with a row for each image or unit of the test set, in the columns of a sample submission.
+    """Return a table with one row per image or unit of the test set, in the columns of a sample submission.
 
-    Where there is none, it is made, and its answers are empty; a remark says of what.
+    Without a sample submission the table is built with empty answers, and a remark names its source.
 
     Raises:
-        DataError: there is nothing to make it of, as of `read_sample`.
+        DataError: there is no source either; otherwise as `read_sample`.
     """
     sample, source = data_dir / table_format.sample_csv, find_asked(table_format, data_dir)
     if source is None or source == sample:
@@ -69,13 +69,13 @@ def read_asked(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
 
 
 def as_sample(table_format: TableFormat, asked: pd.DataFrame) -> pd.DataFrame:
-    """Return such rows as the file of a sample submission has them."""
+    """Return such rows in the layout of the sample submission."""
     long = sample_rows(table_format)
     return asked if long is None else long.lengthen(asked)
 
 
 def _ids_of_table(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> list[str]:
-    """Return the ids of images or units that a table of test images names, each once."""
+    """Return the ids of images or units in a table of test images, without repeats."""
     key, long = table_format.test_id_column, sample_rows(table_format)
     if long is not None and {*long.columns[:-1]} <= {*frame.columns}:
         return list(dict.fromkeys(long.images(frame, csv).tolist()))
@@ -89,12 +89,12 @@ def _ids_of_table(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> 
 
 
 def _ids_of_files(table_format: TableFormat, folder: Path) -> list[str]:
-    """Return the ids that the images of a folder or container would have in a table, sorted.
+    """Return the ids of the images of a folder or container, sorted.
 
-    They hold the way to a file where its name stands in several folders.
+    An id includes the folder only if a file name occurs in several folders.
 
     Raises:
-        DataError: the name of a file is no text.
+        DataError: a file name is not UTF-8.
     """
     names = list(_list_images(table_format, folder))
     refuse_odd_names(folder, names)
@@ -106,7 +106,7 @@ def _ids_of_files(table_format: TableFormat, folder: Path) -> list[str]:
 
 
 def _list_images(table_format: TableFormat, folder: Path) -> Iterator[str]:
-    """Yield the images of a folder and of those below, of several files the first; of units those in folders."""
+    """Yield the images of a folder and below it, the first file of each; with units only those in subfolders."""
     if (members := list_members(folder, table_format.pixel_shape)) is not None:
         yield from members
         return
@@ -119,12 +119,12 @@ def _list_images(table_format: TableFormat, folder: Path) -> Iterator[str]:
 
 
 def _suffix_of(table_format: TableFormat) -> str:
-    """Return what stands behind an id, of several files that of the first."""
+    """Return the suffix of an image's file; of several files, that of the first channel."""
     return table_format.image_suffix.replace("*", next(iter(table_format.channel_files), ""))
 
 
 def _without_suffix(name: str, table_format: TableFormat) -> str:
-    """Return an image's name without what stands behind its id."""
+    """Return an image's name without its suffix."""
     suffix = _suffix_of(table_format)
     if not suffix or name.endswith(suffix):
         return name.removesuffix(suffix)
@@ -132,7 +132,7 @@ def _without_suffix(name: str, table_format: TableFormat) -> str:
 
 
 def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
-    """Return the unit of each test image by its id; errors as of `read_test_images`."""
+    """Return the unit of each test image by its id; raises as `read_test_images`."""
     units = read_asked(table_format, data_dir)[table_format.test_id_column]
     images = read_test_images(table_format, data_dir, data_dir / table_format.sample_csv, units, [])
     return dict(zip(images[table_format.id_column], images[UNIT], strict=True))

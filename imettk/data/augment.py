@@ -1,4 +1,4 @@
-"""The rows of AUGMENTATIONS, and the random numbers that make each draw a function of its position."""
+"""The rows of AUGMENTATIONS, and random numbers that make each draw a function of its position."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from imettk.data.noise import Noise
 from imettk.data.sampling import derive_seed
 from imettk.data.warp import A, Warp
 
-# A pipeline takes the (height, width) that the network sees, and the number of channels; images come in `load_size`.
-# All geometry is one `Warp`; the rest is albumentations'.
+# A pipeline takes the (height, width) of the network's input and the number of channels; images come in `load_size`.
+# All geometry is one `Warp`, which reads each pixel once; everything else is albumentations'.
 
 
 def none(size: tuple[int, int], channels: int) -> list[Any]:
-    """The image, resized."""
+    """Return no transform: images are only resized."""
     return []
 
 
 def flips(size: tuple[int, int], channels: int) -> list[Any]:
-    """Left and right."""
+    """Return horizontal flips."""
     return [Warp(size, hflip=0.5)]
 
 
 def affine(size: tuple[int, int], channels: int) -> list[Any]:
-    """For what must stay upright, such as digits: small shifts, turns, changes of scale and light."""
+    """Return small changes of position, angle, scale and light for upright subjects such as digits."""
     return [
         Warp(size, scale=(0.85, 1.15), rotate=(-10, 10), shift=(-0.06, 0.06), border=cv2.BORDER_CONSTANT),
         A.RandomBrightnessContrast(p=0.5),
@@ -38,8 +38,7 @@ def affine(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def strokes(size: tuple[int, int], channels: int) -> list[Any]:
-    """For drawings and handwriting, light on black: turned, slanted, stretched and shaken as hands do it; lines
-    keep their light."""
+    """Return rotation, slant, stretch and shake for handwriting and drawings (light on black); brightness stays."""
     warp = Warp(
         size,
         area=(0.75, 1.0),
@@ -55,7 +54,7 @@ def strokes(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def aggressive(size: tuple[int, int], channels: int) -> list[Any]:
-    """iMet 2019: a random part of the image, and much of everything."""
+    """Return the strong pipeline of iMet 2019, on random crops."""
     return [
         Warp(size, area=(0.3, 1.0), ratio=(3 / 4, 4 / 3), hflip=0.5, rotate=(-15, 15), shear=(-5, 5)),
         *_colours(channels, p=0.5),
@@ -66,7 +65,7 @@ def aggressive(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def square(size: tuple[int, int], channels: int) -> list[Any]:
-    """iMet 2019, after images of marginal aspect ratio were cropped: nearly all of the image, and mild changes."""
+    """Return the mild pipeline of iMet 2019, after crops of images with extreme aspect ratios."""
     return [
         Warp(size, area=(0.7, 1.0), hflip=0.5, rotate=(-8, 8), p=0.9),
         *_colours(channels, p=0.3),
@@ -75,7 +74,7 @@ def square(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def whale_heavy(size: tuple[int, int], channels: int) -> list[Any]:
-    """GDSC 2020: photographs from a boat, in any weather."""
+    """Return the pipeline of GDSC 2020, for photographs from a boat in any weather."""
     return [
         Warp(size, area=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), scale=(0.9, 1.1), shift=(-0.05, 0.05)),
         A.OneOf([A.Perspective(scale=(0.03, 0.08), keep_size=True), A.ElasticTransform(alpha=30, sigma=6)], p=0.3),
@@ -89,18 +88,21 @@ def whale_heavy(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def dihedral(size: tuple[int, int], channels: int) -> list[Any]:
-    """Turtles 2022: half of the images as they are, the others through one of nine views: two flips, right angles, and
-    odd multiples of 45 degrees with a central crop."""
+    """Return the views of Turtles 2022.
+
+    Half of the images stay; the others get one of nine views: two flips, right angles, and odd multiples of 45 degrees
+    with a central crop.
+    """
     return [Warp(size, choices=tuple(VIEW_MAPS[view] for view in DIHEDRAL_VIEWS), p=0.5)]
 
 
 def protein(size: tuple[int, int], channels: int) -> list[Any]:
-    """HPA 2018: cells have no up and no scale but their own, so a part is cut out, never resized."""
+    """Return the pipeline of HPA 2018: random crops without resizing, because the scale of a cell is informative."""
     return [Warp(size, area=None, hflip=0.5, right_angles=True)]
 
 
 def lesion(size: tuple[int, int], channels: int) -> list[Any]:
-    """SIIM-ISIC 2020: photographs of skin, which have no up, from many clinics: much of everything."""
+    """Return the strong pipeline of SIIM-ISIC 2020, for photographs of skin from many clinics, in any orientation."""
     hole = (0.375, 0.375)
     return [
         Warp(
@@ -129,7 +131,7 @@ def lesion(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def leaves(size: tuple[int, int], channels: int) -> list[Any]:
-    """Plant Pathology 2020: leaves are moved and turned, and little else."""
+    """Return the pipeline of Plant Pathology 2020: mostly geometry."""
     return [
         Warp(size, hflip=0.5, vflip=0.5, rotate=(-20, 20), scale=(0.8, 1.2), shift=(-0.2, 0.2)),
         A.OneOf(_light(0.1, p=1.0), p=0.5),
@@ -138,12 +140,12 @@ def leaves(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def pasture(size: tuple[int, int], channels: int) -> list[Any]:
-    """CSIRO 2025: squares of ground from above, of which nothing may be cut off: mirrored, in other light."""
+    """Return the pipeline of CSIRO 2025: flips and light without crops, because targets are totals over the square."""
     return [Warp(size, hflip=0.5, vflip=0.5), A.RandomBrightnessContrast(p=0.5), *_colours(channels, p=0.3)]
 
 
 def retina(size: tuple[int, int], channels: int) -> list[Any]:
-    """APTOS 2019: eyes have no up; cameras differ in light, colour, sharpness and how near they are."""
+    """Return the pipeline of APTOS 2019: any orientation, and the light, colour, sharpness and distance of cameras."""
     warp = Warp(
         size,
         hflip=0.5,
@@ -162,23 +164,23 @@ def retina(size: tuple[int, int], channels: int) -> list[Any]:
 
 
 def pets(size: tuple[int, int], channels: int) -> list[Any]:
-    """Pawpularity 2021, at 224 pixels: another square of the photo, and flips."""
+    """Return the pipeline of Pawpularity 2021, at 224 pixels: random crops and flips."""
     return [Warp(size, area=None, hflip=0.5, vflip=0.5)]
 
 
 def _light(limit: float, p: float) -> list[Any]:
-    """Changes of brightness and of contrast, up to this share."""
+    """Return changes of brightness and of contrast, each up to this fraction."""
     return [A.RandomBrightnessContrast(limit, 0, p=p), A.RandomBrightnessContrast(0, limit, p=p)]
 
 
 def _blurs(largest: int) -> list[Any]:
-    """Blurs over so many pixels, an odd number, at most."""
+    """Return blurs with kernels of up to `largest` pixels, an odd number."""
     limit = (3, largest)
     return [A.MotionBlur(limit), A.MedianBlur(limit), A.GaussianBlur(limit)]
 
 
 def _colours(channels: int, p: float) -> list[Any]:
-    """Changes of hue, for what has colours."""
+    """Return changes of hue and colour; none unless images are RGB."""
     if channels != 3:
         return []
     return [A.OneOf([A.HueSaturationValue(15, 30, 15), A.RGBShift(15, 15, 15), A.RandomGamma((80, 120))], p=p)]
@@ -188,13 +190,13 @@ DIHEDRAL_VIEWS = ("hflip", "vflip", "rot90", "rot180", "rot270", "rot45", "rot13
 
 
 class Augmentation:
-    """A pipeline whose draw for a sample depends on (seed, epoch, position) and on nothing else.
+    """A pipeline whose draw for a sample depends only on (seed, epoch, position).
 
     Args:
-        pipeline: a row of AUGMENTATIONS or its name; or a user's own.
+        pipeline: a row of AUGMENTATIONS or its name, or a user's own.
         size: (height, width) of the result in pixels.
-        channels: of the images.
-        erasing: share of the images that lose a random rectangle at last (random erasing, arXiv 1708.04896).
+        channels: number of channels of the images.
+        erasing: share of the images in which a random rectangle is erased (random erasing, arXiv 1708.04896).
     """
 
     def __init__(
@@ -213,12 +215,12 @@ class Augmentation:
         transforms = list(row.load()(size, channels))
         if erasing:
             transforms.append(A.Erasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), fill="random_uniform", p=erasing))
-        # A pipeline that begins with a warp calls it itself: albumentations takes 70 us to call a transform, and a
-        # mirrored image is made in 20.
+        # A leading warp is called directly: albumentations needs 70 us to call a transform, while mirroring an image
+        # takes 20.
         self._warp = transforms.pop(0) if transforms and isinstance(transforms[0], Warp) else None
         self._compose = A.Compose(transforms) if transforms else None
-        # One generator of each kind, handed over once and then reset in place for each sample: 7 us, where
-        # `Compose.set_random_seed` takes 221.
+        # One generator of each kind is handed over once and reset in place for each sample: 7 us instead of 221 with
+        # `Compose.set_random_seed`.
         self._bits = np.random.Philox(key=0)
         self._fresh = self._bits.state
         self._python = random.Random()
@@ -228,17 +230,17 @@ class Augmentation:
                 part.set_random_state(generator, self._python)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Make it anew in another process, which may not find a user's own transforms by their names."""
+        """Rebuild it in the other process, which may not find a user's own transforms by name."""
         pipeline, settings = self._made_of
         return partial(Augmentation, pipeline, **settings), ()
 
     def __call__(self, image: np.ndarray, *, epoch: int, position: int) -> np.ndarray:
-        """Augment one image, uint8 (H, W, channels); the result has the pipeline's size where it has any geometry."""
+        """Return the augmented image, uint8 (H, W, channels); it has the pipeline's size if that includes a warp."""
         if self._warp is None and self._compose is None:
             return image
         key = derive_seed(self._seed, epoch, position)
         self._python.seed(key)
-        if self._compose is not None:  # a warp draws from Python's numbers alone
+        if self._compose is not None:  # a warp draws only from Python's generator, so the reset can be saved
             self._fresh["state"]["key"][:] = (key, 0)
             self._bits.state = self._fresh
         if self._warp is not None:

@@ -1,4 +1,4 @@
-"""COCO's JSON as a table: a row an annotation, with what stands about its image and its category."""
+"""COCO's JSON as a table: one row per annotation, joined with its image and its category."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from imettk.data.csv_files import list_names, require_unique
 from imettk.data.table_files import FileRows, columns_of, make_table
 from imettk.errors import DataError
 
-CORNERS = ("x0", "y0", "x1", "y1")  # into which `bbox` is taken apart
+CORNERS = ("x0", "y0", "x1", "y1")  # the columns that replace `bbox`
 
 
 def is_coco(value: dict[str, Any]) -> bool:
-    """Return whether a JSON object is one of COCO's, with images or annotations that name theirs."""
+    """Return whether a JSON object is COCO's: it has images, or annotations with an `image_id`."""
     parts = [value.get(name) for name in ("images", "annotations")]
     if not all(_is_list(part) for part in parts if part is not None):
         return False
@@ -25,17 +25,18 @@ def is_coco(value: dict[str, Any]) -> bool:
 
 
 def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileRows:
-    """Join what COCO's JSON says of each annotation, in the order of images; an image without one keeps a row.
+    """Join COCO's annotations with their images and categories, in the order of images.
 
-    `id` becomes `image_id`, `annotation_id` or `category_id`, and `name` of a category `category_name`; a name that
-    another part has too begins with that of its part. `bbox` becomes left, top, right and bottom in x0, y0, x1 and y1.
-    Any other list whose rows are named by a column of theirs, such as `genus_id`, is joined too.
+    An image without annotations keeps one row. `id` becomes `image_id`, `annotation_id` or `category_id`, and the
+    `name` of a category `category_name`; a name that occurs in several parts gets its part as a prefix. `bbox` becomes
+    left, top, right and bottom in x0, y0, x1 and y1. Any other list that is keyed by a column of the table, such as
+    `genus_id`, is joined too.
 
     Args:
-        document: its images, annotations and categories are taken out.
+        document: its images, annotations and categories are removed.
 
     Raises:
-        DataError: an image or category stands twice, a list is broken, or no annotation is of an image.
+        DataError: an image or category is repeated, a list is malformed, or no annotation belongs to an image.
     """
     images, annotations, categories = (
         _take(document, part, path, remarks) for part in ("images", "annotations", "categories")
@@ -59,7 +60,7 @@ def join_coco(document: dict[str, Any], path: Path, remarks: list[str]) -> FileR
             apart += [name] if joined is frame else []
             frame = joined
     if apart:
-        remarks.append(f"{path}: left out {list_names(apart, 'list')} whose rows nothing names")
+        remarks.append(f"{path}: left out {list_names(apart, 'list')} that no column refers to")
     return FileRows(frame, form)
 
 
@@ -68,10 +69,10 @@ def _is_list(value: Any) -> bool:
 
 
 def _take(document: dict[str, Any], name: str, path: Path, remarks: list[str]) -> pd.DataFrame:
-    """Take a list out of a document, as a table whose ids are called after it."""
+    """Remove a list from a document and return it as a table, with `id` renamed after the list."""
     records = document.pop(name, None) or []
     if not _is_list(records):
-        raise DataError(f"{path}: `{name}` is no list of objects")
+        raise DataError(f"{path}: `{name}` is not a list of objects")
     part = {"images": "image", "annotations": "annotation", "categories": "category"}[name]
     columns = columns_of(records)
     if part == "annotation" and "bbox" in columns and (corners := _corners(columns["bbox"])) is not None:
@@ -84,7 +85,7 @@ def _take(document: dict[str, Any], name: str, path: Path, remarks: list[str]) -
 
 
 def _corners(boxes: list[Any]) -> dict[str, list[Any]] | None:
-    """Left, top, right and bottom of boxes of left, top, width and height; None where one is no box."""
+    """Convert (left, top, width, height) to corners; return None if any value is not a box."""
     if not all(not box or (isinstance(box, list) and len(box) == 4) for box in boxes):
         return None
     if not all(isinstance(number, (int, float)) for box in boxes for number in box or ()):
@@ -95,20 +96,20 @@ def _corners(boxes: list[Any]) -> dict[str, list[Any]] | None:
 
 def _column(frame: pd.DataFrame, name: str, path: Path) -> pd.Series:
     if name not in frame.columns:
-        raise DataError(f"{path} is no COCO JSON that is understood: nothing is called {name} or id in {list(frame)}")
+        raise DataError(f"{path} is not COCO JSON as expected: it has no {name} or id in {list(frame)}")
     return frame[name]
 
 
 def _join(
     images: pd.DataFrame, annotations: pd.DataFrame, key: str, part: str, path: Path, remarks: list[str]
 ) -> pd.DataFrame:
-    """Put what is said of images before their annotations, in the order of images."""
+    """Put the columns of each image before those of its annotations, in the order of images."""
     rows = pd.Index(images[key]).get_indexer(_column(annotations, key, path))
     if (lost := rows < 0).any():
         unlisted = list_names(annotations[key][lost].unique(), "image")
         if lost.all():
             listed = list_names(images[key], "image")
-            raise DataError(f"{path}: its {part}s are of {unlisted}, and it lists other ones: {listed}")
+            raise DataError(f"{path}: its {part}s belong to {unlisted}, but it lists {listed}")
         remarks.append(f"{path}: left out {int(lost.sum())} {part}s of {unlisted} that it does not list")
         annotations, rows = annotations[~lost].reset_index(drop=True), rows[~lost]
     bare = np.setdiff1d(np.arange(len(images)), rows)
@@ -120,7 +121,7 @@ def _join(
 
 
 def _look_up(frame: pd.DataFrame, other: pd.DataFrame, key: str, part: str) -> pd.DataFrame:
-    """Put beside each row what another table says of the thing that it names; '' where that names no such thing."""
+    """Append the columns of the record that each row refers to by `key`; '' if there is no such record."""
     rows = pd.Index(other[key]).get_indexer(frame[key])
     beside = _prefixed(other.drop(columns=key), frame, part).reindex(rows, fill_value="")
     return pd.concat([frame, beside.reset_index(drop=True)], axis=1)
@@ -131,10 +132,10 @@ def _prefixed(frame: pd.DataFrame, other: pd.DataFrame, part: str) -> pd.DataFra
 
 
 def _join_other(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Look up in a list whose rows are named by a column of both, such as `genus_id`; any other is left out."""
+    """Join a list by an `_id` column that both have, such as `genus_id`; return `frame` itself if there is none."""
     keys = [name for name in other.columns if name in frame.columns and str(name).endswith("_id")]
     keys = [name for name in keys if other[name].is_unique and set(frame[name]) - {""} <= set(other[name])]
     if not keys:
         return frame
-    news = [name for name in other.columns if name == keys[0] or name not in frame.columns]
-    return _look_up(frame, other[news], keys[0], keys[0])
+    added = [name for name in other.columns if name == keys[0] or name not in frame.columns]
+    return _look_up(frame, other[added], keys[0], keys[0])

@@ -1,4 +1,4 @@
-"""The search for each row's image in a container, and for what a table that holds its own images has beside them."""
+"""Search for each row's image in a container, and for the columns of a table that holds its own images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from imettk.errors import DataError
 def find_members(
     names: pd.Series, csv: Path, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
 ) -> np.ndarray | None:
-    """Return the image of each name in a container, str (N,), "" where it has none; None where it is no container.
+    """Return the member of each name, str (N,), "" for a name without one; None if `folder` is not a container.
 
-    An image that no row names becomes a remark where the container is the table's alone.
+    Members that no row names become a remark if the container belongs to this table alone.
 
     Raises:
-        DataError: the container cannot be read, or names mean several images.
+        DataError: the container cannot be read, or a name matches several members.
     """
     suffix, channels = table_format.image_suffix, table_format.channel_files
     wanted = {name + suffix.replace("*", channel) for name in names for channel in channels or ("",)}
@@ -34,21 +34,21 @@ def find_members(
         return None
     if channels:
         known = set(members)
-        found = [
+        matches = [
             [file] if (file := find_channels(name, suffix, channels, known.__contains__)) else [] for name in names
         ]
     else:
         index = FileIndex(members)
-        found = [index.find(name, suffix) if name else [] for name in names]
-    counts = Counter(file for files in found for file in files)
+        matches = [index.find(name, suffix) if name else [] for name in names]
+    counts = Counter(file for files in matches for file in files)
     doubtful = [
         f"{name}: {' or '.join(files)}"
-        for name, files in zip(names, found, strict=True)
+        for name, files in zip(names, matches, strict=True)
         if len(files) > 1 or any(counts[file] > 1 for file in files)
     ]
     if doubtful:
         raise DataError(f"{csv}: {list_names(doubtful, 'id')} that may mean several images in {folder}, or share one")
-    files = np.array([name[0] if name else "" for name in found], object)
+    files = np.array([files[0] if files else "" for files in matches], object)
     used = {file.replace("*", channel) for file in files for channel in channels or ("",)}
     if alone and (spare := [name for name in members if name not in used]):
         remarks.append(f"{folder}: {list_names(spare, 'image')} without a row in the table")
@@ -56,8 +56,7 @@ def find_members(
 
 
 def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> str | None:
-    """Return how the image of the first of these rows would be called in a container, and how images there are; None
-    where `folder` is no container."""
+    """Return the name that the first row's image would have in a container, and the names there; None if it is none."""
     if (members := list_members(folder, table_format.pixel_shape)) is None:
         return None
     wanted = printable(str(names.iloc[0]) + table_format.image_suffix)
@@ -65,7 +64,7 @@ def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> st
 
 
 def member_paths(folder: Path, names: Collection[str]) -> list[str]:
-    """Return the path of each image: in a folder, in a container, or in that one of several that holds it."""
+    """Return the path of each image: in a folder, in a container, or in whichever of several containers holds it."""
     files = [] if folder.is_file() or "*" not in folder.name else find_files(folder)
     parts, wanted = dict[str, Path](), set(names)
     for file in files:
@@ -75,10 +74,10 @@ def member_paths(folder: Path, names: Collection[str]) -> list[str]:
 
 
 def read_training(csv: Path, remarks: list[str] | None = None, *, holds_images: bool) -> pd.DataFrame:
-    """Return a training table as text, without the pixels where it holds its own images.
+    """Return a training table as text, without pixel columns if it holds its own images.
 
     Args:
-        holds_images: the recipe names it as the place of its images as well.
+        holds_images: the recipe names this file as the place of its images too.
 
     Raises:
         DataError: it cannot be read.

@@ -1,8 +1,8 @@
-"""Files that hold many images: each stands where a folder of images stands, and its images are its members.
+"""Files that hold many images: each takes the place of a folder of images, and its images are its members.
 
-The path of an image is `FILE/MEMBER`. A member is read as a file of its own would be: bytes of a file (JPEG, DICOM) as
-they are, and numbers as the content of a `.npy` file, so that everything behind it treats both as ever. Several files
-stand for one as a pattern, `train_*.parquet`; the path of an image names the file that holds it.
+The path of an image is `FILE/MEMBER`. A member reads like a file of its own: encoded images (JPEG, DICOM) are returned
+unchanged, and arrays as the content of a `.npy` file, so that all later code handles both without knowing. Several
+files can be given as a pattern, `train_*.parquet`; the path of an image names the one that holds it.
 """
 
 from __future__ import annotations
@@ -26,51 +26,51 @@ from imettk.config.file_kinds import CONTAINERS, ContainerKind, kind_of_name
 from imettk.data.csv_files import list_names
 from imettk.errors import DataError
 
-Shape = tuple[int, ...] | None  # as `table.pixel_shape` says it
-LEAST_OPEN, MOST_OPEN = 8, 128  # containers a process
-OPEN_BYTES = 1 << 29  # that these may keep in memory, where there are more than the fewest
+Shape = tuple[int, ...] | None  # `table.pixel_shape`
+LEAST_OPEN, MOST_OPEN = 8, 128  # open containers per process
+OPEN_BYTES = 1 << 29  # memory of open containers, once there are more than LEAST_OPEN
 HEAD_BYTES = 16
-# What libraries raise at damaged files.
+# Exceptions of the libraries at damaged files.
 FAULTS = (OSError, ValueError, RuntimeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class NoImages(DataError):
-    """A file that may hold many images holds none."""
+    """A container without images."""
 
 
 class Container(Protocol):
-    """One open file of many images; it is read by one thread at a time, in the process that opened it."""
+    """An open file of many images, read by one thread at a time in the process that opened it."""
 
     def names(self, wanted: Collection[str] = ()) -> Sequence[str]:
-        """Return the names of all members, in the file's order; `DataError` where it cannot be read.
+        """Return the names of all members in file order; raise `DataError` if the file cannot be read.
 
         Args:
-            wanted: names of images, by which it shows whether an array is one image or holds many.
+            wanted: names of images, which decide whether an array is one image or holds many.
         """
 
     def read(self, name: str, shape: Shape) -> bytes:
         """Return the content of a member.
 
         Args:
-            shape: of images whose numbers stand in a row, with no shape of their own.
+            shape: shape of images that are stored as flat rows of numbers.
 
         Raises:
-            KeyError: there is none of this name.
-            ValueError: it is damaged, or no image.
+            KeyError: there is no member of this name.
+            ValueError: it is damaged, or not an image.
         """
 
     def frame(self) -> pd.DataFrame | None:
-        """Return what stands beside the images, a row each, as text; None where the file is no table."""
+        """Return the columns beside the images, one row each, as text; None if the file is not a table."""
 
     def most_bytes(self) -> int:
-        """Return how many bytes it may come to keep in memory, of what it has decoded or knows."""
+        """Return an upper bound of the memory that decoded blocks and indices take."""
 
     def fault(self, shape: Shape) -> str | None:
-        """Return why images of this shape cannot be read from it; None where they can."""
+        """Return why images of this shape cannot be read from it; None if they can."""
 
 
 def container_kind(path: str | Path) -> ContainerKind | None:
-    """Return the row that opens a file, by its name or else by its first bytes; None where it is no container."""
+    """Return the row for a file by its name, or else by its first bytes; None if it is not a container."""
     if (kind := kind_of_name(CONTAINERS, os.path.basename(path))) is not None:
         return kind
     try:
@@ -82,9 +82,9 @@ def container_kind(path: str | Path) -> ContainerKind | None:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Return the files that a name stands for, which may be a pattern with `*`; none where it is a folder, or missing.
+    """Return the files that a path or a pattern with `*` stands for; none for a folder or a missing path.
 
-    Numbers in their names count: part 2 stands before part 10.
+    Numbers in names are ordered by value: part 2 comes before part 10.
     """
     if folder.is_file():
         return [folder]
@@ -96,19 +96,18 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
-    """Return a key by which numbers within names are in order."""
+    """Return a sort key that orders numbers within names by value."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def list_members(folder: Path, shape: Shape, wanted: Collection[str] = ()) -> list[str] | None:
-    """Return the names of the images in the container or containers of this name, or in a folder within one; None where
-    it is none.
+    """Return the names of the images in a container, in several, or in a folder inside one; None if there is none.
 
     Args:
         wanted: see `Container.names`.
 
     Raises:
-        DataError: one cannot be opened, two hold images of one name, or their images lack a shape.
+        DataError: a container cannot be opened, two hold images of the same name, or images need a shape.
     """
     inner = None if find_files(folder) else split_path(str(folder))
     top = folder if inner is None else Path(inner[0])
@@ -123,7 +122,7 @@ def list_members(folder: Path, shape: Shape, wanted: Collection[str] = ()) -> li
 
 
 def member_names(folder: Path, wanted: Collection[str] = ()) -> list[str] | None:
-    """Return the names of all images in a container or several, whether they have a shape or not; as `list_members`."""
+    """Return the names of all images in one or several containers, without checking `shape`; see `list_members`."""
     if not (files := find_files(folder)):
         return None
     names: list[str] = []
@@ -136,8 +135,7 @@ def member_names(folder: Path, wanted: Collection[str] = ()) -> list[str] | None
 
 
 def container_frame(folder: Path) -> pd.DataFrame | None:
-    """Return what stands beside the images in one table of pixels, or in several one below the other; None where it is
-    no such table."""
+    """Return the columns beside the images of one or several tables of pixels; None if it is not such a table."""
     frames: list[pd.DataFrame] = []
     for file in find_files(folder):
         if container_kind(file) is None:
@@ -153,8 +151,9 @@ def container_frame(folder: Path) -> pd.DataFrame | None:
 
 
 def split_path(path: str) -> tuple[str, str] | None:
-    """Return the container that a path leads into, and the member's name; None where it leads into none."""
+    """Split a path into the container that it leads into and the name of the member; None if it leads into none."""
     inner = path
+    # Most paths lead into a folder: the walk upwards ends at the first path that exists.
     while (outer := os.path.dirname(inner)) and outer != inner:
         if os.path.isfile(outer):
             return outer, path[len(outer) + 1 :].replace(os.sep, "/")
@@ -165,18 +164,18 @@ def split_path(path: str) -> tuple[str, str] | None:
 
 
 def tell_slow(paths: Iterable[str]) -> list[str]:
-    """Return a line for each container among these images' that is slow to read at random."""
-    folders = {os.path.dirname(path): path for path in paths}  # of each the container is looked for once
+    """Return a warning for each container of these images that is slow to read at random."""
+    folders = {os.path.dirname(path): path for path in paths}  # one path per folder: splitting asks the file system
     files = dict.fromkeys(parts[0] for path in folders.values() if (parts := split_path(path)) is not None)
     slow = [file for file in files if (kind := container_kind(file)) is not None and kind.in_order]
-    return [f"{file}: reading its rows at random is slow: let `cache` hold them" for file in slow]
+    return [f"{file}: reading its rows in random order is slow: use --cache.kind pixels or jpeg" for file in slow]
 
 
 def read_member(path: str, shape: Shape = None) -> bytes | None:
-    """Return the content of an image in a container; None where the path leads into none.
+    """Return the content of an image in a container; None if the path leads into none.
 
     Raises:
-        DataError: it is not there, or cannot be read; the message names the path.
+        DataError: there is no such image, or it cannot be read; the message names the path.
     """
     if (parts := split_path(path)) is None:
         return None
@@ -194,11 +193,12 @@ def npy_content(array: np.ndarray) -> bytes:
     """Return an array as the content of a `.npy` file."""
     if array.dtype.hasobject:
         raise ValueError("it holds objects, not numbers")
+    # As bytes: `tobytes` would copy the numbers once more before they are joined.
     numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return b"".join((_npy_header(array.dtype, array.shape), numbers.data))
 
 
-@lru_cache(maxsize=64)  # of images of one size
+@lru_cache(maxsize=64)  # one entry per size of images
 def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     header = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
     content = header.encode("latin1") + b" " * (-(len(header) + 11) % 64) + b"\n"
@@ -206,47 +206,47 @@ def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
 
 
 class _Shelf:
-    """The containers that one process has open, and a lock for each."""
+    """The open containers of a process, with a lock for each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[tuple[int, ...], threading.Lock, Container]] = OrderedDict()
 
     def take(self, path: str, make: Callable[[], Container]) -> tuple[threading.Lock, Container]:
-        """Return a container, opened where it is not open yet or its file is another one by now."""
+        """Return a container; open it if it is not open yet or its file was replaced."""
         status = os.stat(path)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
             there = self._open.get(path)
             if there is None or there[0] != identity:
                 there = None
-                self._open.pop(path, None)  # closed first: HDF5 would hand out what it knows of the file
+                self._open.pop(path, None)  # close before opening: HDF5 would return its cached state of the file
                 there = self._open[path] = identity, threading.Lock(), make()
                 self._close_some()
             self._open.move_to_end(path)
             return there[1:]
 
     def _close_some(self) -> None:
-        """Close those not read for longest; many small ones stay open, as images may come from all in turn."""
+        """Close the least recently used containers; many small ones stay open, as images may come from all in turn."""
         total = sum(container.most_bytes() for _, _, container in self._open.values())
         while len(self._open) > MOST_OPEN or (len(self._open) > LEAST_OPEN and total > OPEN_BYTES):
             _, (_, _, container) = self._open.popitem(last=False)
             total -= container.most_bytes()
 
 
-# By process: what libraries have open must not be used by a process that inherits it.
+# Keyed by process: a forked worker must not use the file handles that libraries opened in its parent.
 _SHELVES: dict[int, _Shelf] = {}
 
 
 @contextmanager
 def opened(path: str) -> Iterator[Container]:
-    """Yield an open container, which no other thread uses meanwhile.
+    """Yield an open container, locked against other threads.
 
     Raises:
-        DataError: it cannot be opened, or the library that reads it is not installed.
+        DataError: it cannot be opened, or the library for it is not installed.
     """
     if (kind := container_kind(path)) is None:
-        raise DataError(f"{path} is no folder, and no file of many images that can be read")
+        raise DataError(f"{path} is neither a folder nor a readable file of many images")
 
     def make() -> Container:
         container: Container = kind.load_for(path)(path)

@@ -1,4 +1,4 @@
-"""The identity of a training table, by which checkpoints, models, rules and answers of other data are told."""
+"""The identity of a training table: hashes by which files made with other data are recognised."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 _OTHERS = {
     "folds": "rows are in other folds",
-    "boxes": "other boxes",
+    "boxes": "boxes differ",
     "turned": "other images are turned",
     "left_out": "other images cannot be read",
-    "auxiliary": "auxiliary columns hold something else",
+    "auxiliary": "auxiliary columns differ",
 }
 
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """Hashes of a training table's rows, labels, folds and boxes, 16 hex digits each ("" where it has none).
+    """Hashes of a training table's rows, labels, folds and boxes, 16 hex digits each ("" for a missing part).
 
     Attributes:
         labels: names of the labels, in the order of the network's outputs.
-        num_rows: of the table.
-        ids: of the rows, in order; `sorted_ids` in any.
-        boxes: the part of each image that is looked at.
+        num_rows: number of rows.
+        ids: hash of the ids in order; `sorted_ids` ignores the order.
+        boxes: regions of the images that are used.
         turned: images that are turned.
-        left_out: rows that do not train since their image cannot be read.
-        auxiliary: labels that are trained and not answered.
+        left_out: rows that do not train because their image cannot be read.
+        auxiliary: targets that are trained but never predicted.
     """
 
     labels: tuple[str, ...]
@@ -60,13 +60,13 @@ class DataIdentity:
         return cls(**(values | {"labels": tuple(values["labels"])}))
 
     def changes_to(self, new: DataIdentity) -> list[str]:
-        """Return one phrase for each difference to newer data; one that follows from another is left out."""
+        """Return one phrase per difference to newer data; a difference that follows from another is omitted."""
         changes = _label_changes(self.labels, new.labels)
         if self.sorted_ids != new.sorted_ids:
             counts = f"{self.num_rows} -> {new.num_rows}" if self.num_rows != new.num_rows else f"{new.num_rows} others"
             return [*changes, f"rows: {counts}"]
         if self.ids != new.ids:
-            return [*changes, "the rows stand in another order"]
+            return [*changes, "the rows are in another order"]
         if not changes and self.targets != new.targets:
             changes.append("rows have other labels")
         return changes + [text for name, text in _OTHERS.items() if getattr(self, name) != getattr(new, name)]
@@ -78,8 +78,8 @@ def identify_data(
     """Hash a training table.
 
     Args:
-        folds: of each row, int64 (N,).
-        left_out: rows that do not train, bool (N,).
+            folds: fold of each row, int64 (N,).
+            left_out: rows that do not train, bool (N,).
     """
     assert table.targets is not None
     ids = table.ids.tolist()
@@ -98,9 +98,9 @@ def identify_data(
 
 
 def read_identity(path: Path) -> DataIdentity | None:
-    """Read the identity in the header of a checkpoint or model; None where it has none or cannot be read.
+    """Read the identity in the header of a checkpoint or model; None if it has none or cannot be read.
 
-    Needs no torch: the header of a safetensors file is its length (uint64) and JSON.
+    Needs no torch: a safetensors file begins with the length of its header (uint64), then JSON.
     """
     try:
         with open(path, "rb") as file:
@@ -111,7 +111,7 @@ def read_identity(path: Path) -> DataIdentity | None:
 
 
 def hash_text(texts: Iterable[str]) -> str:
-    """Return 16 hex digits for some texts in this order."""
+    """Return 16 hex digits that identify these texts in this order."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
 
 
@@ -127,4 +127,4 @@ def _label_changes(old: tuple[str, ...], new: tuple[str, ...]) -> list[str]:
     parts = [
         f"{list_names(labels, 'label')} {verb}" for labels, verb in ((added, "added"), (removed, "removed")) if labels
     ]
-    return parts or ["the labels stand in another order"]
+    return parts or ["the labels are in another order"]

@@ -30,26 +30,26 @@ from imettk.errors import DataError, UserError
 from imettk.memory import release_freed_memory
 from imettk.progress import say
 
-if TYPE_CHECKING:  # albumentations takes seconds to import, and only training augments
+if TYPE_CHECKING:  # albumentations takes seconds to import, and only training needs it
     from imettk.data.augment import Augmentation
 
 
-PR_SET_PDEATHSIG = 1  # of Linux' prctl
-MAX_DEATHS = 3  # of loader processes in a row over the same batch
-PREFETCH = 4  # batches that each loader process is asked for ahead
+PR_SET_PDEATHSIG = 1  # Linux: prctl's option
+MAX_DEATHS = 3  # deaths of loader processes in a row over the same batch
+PREFETCH = 4  # batches requested ahead of each loader process
 
 
 class Batch(NamedTuple):
-    """B samples.
+    """A batch of B samples.
 
     Attributes:
         images: uint8 (B, H, W, channels); they are normalised on the device.
-        targets: int64 (B,), uint8 (B, C), or float32 (B, C) where they are soft; None for a test set.
-        weights: of each sample in the loss, float32 (B,); None where all count the same.
-        positions: in the order of the epoch, int64 (B,).
-        rows: positions in the table, int64 (B,).
-        faults: (row, why) of images that could not be read; their pixels are 0, and so is their weight.
-        metadata: what is known of each sample beside its image, float32 (B, M), or None.
+        targets: int64 (B,), uint8 (B, C), or float32 (B, C) if soft; None for a test set.
+        weights: weight of each sample in the loss, float32 (B,); None if all are equal.
+        positions: positions in the order of the epoch, int64 (B,).
+        rows: rows of the table, int64 (B,).
+        faults: (row, reason) of unreadable images; their pixels and weights are 0.
+        metadata: further inputs of each sample, float32 (B, M), or None.
     """
 
     images: Tensor
@@ -62,25 +62,24 @@ class Batch(NamedTuple):
 
     @property
     def beside(self) -> dict[str, Tensor]:
-        """What a network takes beside the images, by the name of its parameter; nothing where there is nothing."""
+        """Inputs of the network beside the images, by parameter name."""
         return {} if self.metadata is None else {"metadata": self.metadata}
 
 
 class ImageDataset(Dataset[Batch]):
-    """Answers a `BatchRequest` with a `Batch`; holds flat arrays and no state, so any worker gives the same pixels.
+    """Maps a `BatchRequest` to a `Batch`; holds flat arrays and no state, so any worker returns the same pixels.
 
     Args:
-        targets: of the table's rows; None for a test set.
-        weights: of the table's rows in the loss, float32 (N,); None where all count the same.
+        targets: targets of the table's rows; None for a test set.
+        weights: weights of the table's rows in the loss, float32 (N,); None if all are equal.
         image_size: (height, width) of the images in a batch.
-        augmentation: None only resizes, or cuts.
-        centre_crop: where an image is larger than `image_size` and no augmentation makes it so, its centre is cut out;
-            otherwise it is resized.
-        skip_bad: an image that cannot be read is a fault of its batch, not an error.
-        mirrors: N more rows behind the N of the table are their images, mirrored left to right before augmentation.
+        augmentation: None only resizes, or crops.
+        centre_crop: crop the centre of images larger than `image_size` that no augmentation resized; otherwise resize.
+        skip_bad: report an unreadable image in `Batch.faults` instead of raising.
+        mirrors: double the rows: row N + i is image i, mirrored left to right before augmentation.
 
     Attributes:
-        faults: why, for each row that `load_batches` could not read.
+        faults: reason for each row that `load_batches` could not read.
     """
 
     def __init__(
@@ -146,10 +145,10 @@ class ImageDataset(Dataset[Batch]):
 
 
 class _Slots:
-    """Shared memory that a loader process fills over and over: fresh pages for each batch cost more than its pixels do.
+    """Shared memory that a loader process reuses: allocating fresh pages for each batch costs more than filling them.
 
-    A batch's slot is filled again `PREFETCH` + 1 batches of this process later. The loader asks for that one only when
-    it has taken the batch after this one, and by then `load_batches` has copied this one out.
+    A slot is reused `PREFETCH` + 1 batches later. The loader requests that batch only after it has taken the batch that
+    follows this one, and by then `load_batches` has copied this one out.
     """
 
     def __init__(self) -> None:
@@ -157,7 +156,7 @@ class _Slots:
         self._count = 0
 
     def take(self, shape: tuple[int, ...]) -> Tensor:
-        """An uint8 tensor of this shape, not cleared."""
+        """Return an uninitialised uint8 tensor of this shape."""
         size, place = math.prod(shape), self._count % (PREFETCH + 1)
         self._count += 1
         if place == len(self._slots):
@@ -167,25 +166,26 @@ class _Slots:
         return self._slots[place][:size].view(shape)
 
 
-_SLOTS = _Slots()  # of this process
+_SLOTS = _Slots()  # per process
 
 
 def load_batches(
     dataset: ImageDataset, requests: Iterator[BatchRequest], *, num_workers: int, pin: bool
 ) -> Iterator[Batch]:
-    """The batches for these requests, in their order, loaded ahead by workers; workers that die are replaced.
+    """Yield the batches for these requests in order, loaded ahead by workers; workers that die are replaced.
 
-    An image that is skipped is told once, and kept in `dataset.faults`.
+    A skipped image is reported once and recorded in `dataset.faults`.
 
     Args:
-        num_workers: processes beside this one; 0 loads here.
+        num_workers: loader processes; 0 loads in this process.
         pin: put batches in page-locked memory, for a GPU.
 
     Raises:
-        DataError: while iterating, where an image cannot be read; the message names its file.
+        DataError: an image cannot be read; the message names its file.
     """
-    pending: deque[BatchRequest] = deque()  # asked for, not delivered
-    slots: deque[Tensor] = deque(maxlen=(PREFETCH + 1) * num_workers)  # kept mapped for the next batch in each
+    pending: deque[BatchRequest] = deque()  # requested but not delivered: a new loader starts with these
+    # Keeps the slots mapped: the worker fills the same memory again, and mapping it anew costs page faults.
+    slots: deque[Tensor] = deque(maxlen=(PREFETCH + 1) * num_workers)
     deaths = 0
     while True:
         loader = DataLoader(
@@ -200,7 +200,7 @@ def load_batches(
         )
         pending.clear()
         if num_workers:
-            release_freed_memory()
+            release_freed_memory()  # before the fork, so that children do not inherit pages that nobody uses
         with _signals_held():
             batches = iter(loader)
         try:
@@ -209,7 +209,7 @@ def load_batches(
                 deaths = 0
                 if isinstance(batch, UserError):
                     raise batch
-                batch = _arrived(batch)
+                batch = _with_tensors(batch)
                 if num_workers and not pin:  # pinning has copied it already
                     slots.append(batch.images)
                     batch = batch._replace(images=batch.images.clone())
@@ -223,7 +223,7 @@ def load_batches(
             deaths += 1
             if "DataLoader worker" not in str(error) or deaths == MAX_DEATHS:
                 raise
-            say(f"warning: a loader process died ({error}): started again where it was")
+            say(f"warning: a loader process died ({error}); it was restarted at the same batch")
 
 
 def _noted(requests: Iterator[BatchRequest], pending: deque[BatchRequest]) -> Iterator[BatchRequest]:
@@ -233,37 +233,37 @@ def _noted(requests: Iterator[BatchRequest], pending: deque[BatchRequest]) -> It
 
 
 class _CarriesErrors(Dataset[Batch | UserError]):
-    """Gives what is wrong with an image back as a value: raised in a worker, its one line would come as a traceback."""
+    """Returns user errors as values: raised in a worker, a one-line message would arrive as a traceback."""
 
     def __init__(self, dataset: ImageDataset) -> None:
         self._dataset = dataset
 
     def __getitem__(self, request: BatchRequest) -> Batch | UserError:
         try:
-            return _packed(self._dataset[request])
+            return _with_arrays(self._dataset[request])
         except UserError as error:
             return error
         except Exception as error:
-            if (told := describe(error)) is None:
+            if (message := describe(error)) is None:
                 raise
-            return UserError(told)
+            return UserError(message)
 
 
-def _packed(batch: Batch) -> Batch:
-    """The batch with its small tensors as arrays: each tensor costs a shared file and a descriptor on the way."""
+def _with_arrays(batch: Batch) -> Batch:
+    """Replace the small tensors by arrays: sending a tensor between processes costs a shared file and a descriptor."""
     parts = batch._asdict().items()
     small: dict[str, Any] = {name: part.numpy() for name, part in parts if name != "images" and torch.is_tensor(part)}
     return batch._replace(**small)
 
 
-def _arrived(batch: Batch) -> Batch:
+def _with_tensors(batch: Batch) -> Batch:
     parts = batch._asdict().items()
     arrays: dict[str, Any] = {name: torch.from_numpy(part) for name, part in parts if isinstance(part, np.ndarray)}
     return batch._replace(**arrays)
 
 
-# Ctrl-C and a platform's SIGTERM reach the whole process group, and the trainer alone heeds them: it needs batches to
-# end its step. So workers leave the group, and start with both signals held back until they have.
+# Ctrl-C and a platform's SIGTERM reach the whole process group, but only the trainer may react: it needs batches to
+# finish its step. So workers leave the group, and start with both signals blocked until they have left.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -279,8 +279,8 @@ def _signals_held() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if on_child is not None and _is_main_thread():
-            # torch's handler raises wherever this thread happens to be when a worker dies, in the middle of an
-            # optimizer's step as well. Without it the loader finds out by itself, within 5 seconds.
+            # torch's handler raises in this thread at any point when a worker dies, even in the middle of an optimizer
+            # step. Without it the loader notices by itself within 5 seconds.
             signal.signal(signal.SIGCHLD, on_child)
 
 
@@ -289,28 +289,28 @@ def _is_main_thread() -> bool:
 
 
 def _die_with(trainer: int, *, signalled: bool) -> None:
-    """End this process with its trainer, also if that was killed while this one was starting.
+    """End this process with its trainer, even if the trainer was killed while this process was starting.
 
-    torch's own watch takes whatever is the parent when it begins for the trainer: of a process that is an orphan by
-    then that is init, which never ends, and neither would the loader.
+    torch's own watchdog takes the current parent for the trainer. For an orphan that is init, which never ends, and so
+    the loader would not end either.
     """
     if signalled and sys.platform == "linux":
-        # The system sends it when the thread that started this process ends, so only the main one will do.
+        # The kernel sends the signal when the thread that forked this process ends, so only the main thread will do.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != trainer and hasattr(os, "setsid"):  # on Windows a process keeps the number of a dead parent
+    if os.getppid() != trainer and hasattr(os, "setsid"):  # Windows keeps reporting the id of a dead parent
         os._exit(1)
 
 
 def _start_worker(worker: int, *, trainer: int, signalled: bool) -> None:
     _die_with(trainer, signalled=signalled)
-    warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
-    cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's own threads would fight over the same cores
+    warnings.filterwarnings("ignore", module="PIL")  # about files that it reads nevertheless
+    cv2.setNumThreads(0)  # the workers are the parallelism; OpenCV's threads would compete for the same cores
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # this forgets one that came while they were held back
+        signal.signal(number, signal.SIG_IGN)  # also discards a signal that arrived while blocked
     if hasattr(os, "setsid"):
         os.setsid()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how the loader ends a worker that does not end by itself
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the loader's last resort to end a worker
 
 
 def _as_it_is(batch: Batch | UserError) -> Batch | UserError:

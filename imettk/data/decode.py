@@ -1,4 +1,4 @@
-"""One image file -> uint8 pixels, as fast as whole files allow, and a named error for every file that is not whole."""
+"""One image file -> uint8 pixels, by the fastest decoder that is right for it; every incomplete file is an error."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, ValueRange, check_pi
 from imettk.data.strangers import name_stranger
 from imettk.errors import DataError
 
-# Opening a pipe would wait for somebody to write into it.
+# Without O_NONBLOCK, opening a pipe would wait for a writer.
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK = 1 << 20
 _ORIENTATION = 274  # a tag of TIFF and EXIF
-_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11
-_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, which may be joined with both colours
+_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since OpenCV 4.11: saves a pass that swaps the channels
+_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # cv2.IMREAD_REDUCED_*, in the bits that grey and colour have in common
 
 
 def read_content(path: str, shape: tuple[int, ...] | None = None) -> bytes:
-    """The bytes of a file, or of an image in a container, whose numbers have this shape; see `read_member`.
+    """Return the bytes of a file, or of an image in a container whose numbers have this shape; see `read_member`.
 
     Raises:
-        DataError: it cannot be read, or is a pipe, a device or anything but a file.
+        DataError: it cannot be read, or is not a regular file.
     """
     try:
         file = os.open(path, _READ)
@@ -43,7 +43,7 @@ def read_content(path: str, shape: tuple[int, ...] | None = None) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise DataError(f"{path} cannot be read: it is {_kind(status.st_mode)}, not a file")
             content = os.read(file, status.st_size + 1)
-            if len(content) != status.st_size:  # cut short by a signal, or grown in the meantime
+            if len(content) != status.st_size:  # interrupted by a signal, or the file is growing
                 content = b"".join([content, *iter(lambda: os.read(file, _CHUNK), b"")])
             return content
         finally:
@@ -58,7 +58,7 @@ def read_content(path: str, shape: tuple[int, ...] | None = None) -> bytes:
 
 
 def _kind(mode: int) -> str:
-    """What something in a folder is that is no file."""
+    """Describe a directory entry that is not a regular file."""
     kinds = {stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((name for is_kind, name in kinds.items() if is_kind(mode)), "a device")
 
@@ -73,18 +73,19 @@ def decode_fast(
     white: ValueRange | None = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Pixels of a file that `read_header` vouches for, uint8 (H, W, channels).
+    """Decode a file that `read_header` accepts with OpenCV, uint8 (H, W, channels).
 
     Args:
         channels: 1 for grey, 3 for RGB.
-        orient: turn it as EXIF says.
-        reduction: decode at 1/2, 1/4 or 1/8 of the size, by computing fewer frequencies of a JPEG; 1 for all.
-        white: the values that are black and white in files of more than 8 bits; None takes their upper 8 bits.
-        facts: is told how bright a file of more than 8 bits is.
+        orient: apply the EXIF orientation.
+        reduction: 2, 4 or 8 decode a JPEG at a fraction of its size, by computing fewer frequencies; 1 for full size.
+        white: the values of black and white in files of more than 8 bits; None takes their upper 8 bits.
+        facts: receives the brightness of a file of more than 8 bits.
 
     Raises:
-        ValueError: it cannot be decoded, or may have been cut.
+        ValueError: it cannot be decoded, or may be truncated.
     """
+    # Pillow checks what the header leaves open: OpenCV returns half an image without an error.
     if not header.whole and (fault := find_fault(content)):
         raise ValueError(fault)
     flags = _REDUCED[reduction] | (0 if orient else cv2.IMREAD_IGNORE_ORIENTATION)
@@ -102,7 +103,7 @@ def decode_fast(
 
 
 def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
-    """A file without what its decoder may complain of; its pixels stay the same."""
+    """Return a file without the chunks that a decoder might complain about; its pixels stay the same."""
     spare = header.spare
     if header.profile is not None and (channels != 1 or has_broken_profile(content)):
         spare = tuple(sorted((*spare, header.profile)))
@@ -113,11 +114,11 @@ def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
 
 
 def decode_pixels(content: np.ndarray, channels: int, flags: int = 0) -> np.ndarray | None:
-    """What OpenCV makes of a file, uint8 (H, W, channels), grey for 1 channel and else RGB; None where it fails.
+    """Decode with OpenCV to uint8 (H, W, channels), grey for 1 channel, otherwise RGB; None if it fails.
 
     Args:
         content: uint8 (bytes,).
-        flags: more of OpenCV's `IMREAD_*`.
+        flags: further `IMREAD_*` flags of OpenCV.
     """
     if channels == 1:
         pixels = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE | flags)
@@ -139,25 +140,24 @@ def decode_any(
     frame: NumberedFrame = None,
     facts: FileFacts | None = None,
 ) -> np.ndarray:
-    """Pixels of any other file at its full size, uint8 (H, W, channels).
+    """Decode any other file with Pillow at full size, uint8 (H, W, channels).
 
     Args:
-        channels: 1 for grey and 3 for RGB, both over `background` where the file is transparent; any other number
-            takes the file's channels as they are, and it must have so many.
-        white: the values that are black and white in files of more than 8 bits; None takes what the file says, or 16
-            bits.
-        frame: which one of an animation or of several pages; None takes the first.
-        facts: is told how bright a file of more than 8 bits is.
+        channels: 1 for grey and 3 for RGB, both over `background` if the file is transparent; any other number must be
+            the file's own, and its channels are kept.
+        white: the values of black and white in files of more than 8 bits; None takes the file's own, or 16 bits.
+        frame: frame of an animation or page to decode; None takes the first.
+        facts: receives the brightness of a file of more than 8 bits.
 
     Raises:
-        ValueError: it cannot be decoded, is larger than `max_pixels`, or its values have no known white.
+        ValueError: it cannot be decoded, is larger than `max_pixels`, or its white value is unknown.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             _seek(image, frame)
             check_pixels(image.width, image.height, max_pixels)
             depth = None if white is None and facts is None else read_depth(image, content)
-            stored = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImageFile) else 1
+            stored = image.tag_v2.get(_ORIENTATION, 1) if isinstance(image, TiffImageFile) else 1  # `load` drops it
             image.load()
             if depth is not None and depth.white > 255:
                 _treat_depth(image, content, depth, white, facts)
@@ -180,10 +180,10 @@ def decode_any(
 
 
 def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
-    """What a picture holds before anything is scaled, (H, W) or (H, W, channels): of a palette its colours.
+    """Return the unscaled values of a picture, (H, W) or (H, W, channels); for a palette, its colours.
 
     Args:
-        frame: as of `decode_any`.
+        frame: see `decode_any`.
 
     Raises:
         ValueError: it cannot be decoded.
@@ -198,13 +198,13 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
             colours = read_colours(image, content) if depth.white > LARGEST_8 else None
             if colours is None:
                 colours = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
-            return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is no brightness
+            return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is not brightness
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
         raise ValueError(_say_why(error, content)) from None
 
 
 def _seek(image: Image.Image, frame: NumberedFrame) -> None:
-    """Go to the wanted one of several pages or pictures; without a wish it is the first."""
+    """Go to the selected frame or page; without a selection it is the first."""
     if frame is not None:
         image.seek(choose_frame(getattr(image, "n_frames", 1), frame))
 
@@ -212,7 +212,7 @@ def _seek(image: Image.Image, frame: NumberedFrame) -> None:
 def _treat_depth(
     image: Image.Image, content: bytes, depth: Depth, white: ValueRange | None, facts: FileFacts | None
 ) -> None:
-    """Tell `facts` how bright a deep image is; where `white` is given, scale its colours in place."""
+    """Record in `facts` how bright a deep image is; with `white`, scale its colours in place."""
     known = white or ValueRange(0, depth.white)
     if is_grey(image):
         if facts is not None:
@@ -225,18 +225,18 @@ def _treat_depth(
         put_colours(image, values, white)
     elif white is not None:
         raise ValueError(
-            f"only 8 bits of its channels can be read ({image.mode}), which `images.white` cannot scale: convert it to "
-            "a PNG of 16 bits"
+            f"only 8 bits of its channels can be read ({image.mode}), so `images.white` cannot scale it: convert it to "
+            "a 16-bit PNG"
         )
 
 
 def check_size(header: Header, max_pixels: int) -> None:
-    """Raise ValueError where an image has no pixels, or more than the limit."""
+    """Raise ValueError if an image has no pixels, or more than the limit."""
     check_pixels(header.width, header.height, max_pixels)
 
 
 def is_image(path: str) -> bool:
-    """Whether a file can be decoded, whatever its name; of any other only the beginning is read."""
+    """Return whether a file can be decoded, whatever its name; non-image formats are judged by their first bytes."""
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
@@ -247,7 +247,7 @@ def is_image(path: str) -> bool:
 
 
 def _begins_as_numbers(path: str) -> bool:
-    """Return whether a file begins as those that rows of their own read."""
+    """Return whether a file begins like a format with its own row in IMAGE_READERS."""
     try:
         with open(path, "rb") as file:
             head = file.read(512)
@@ -257,7 +257,7 @@ def _begins_as_numbers(path: str) -> bool:
 
 
 def find_fault(content: bytes) -> str | None:
-    """Why these bytes are not a whole image, or None. Slower than OpenCV, which may return half an image in silence."""
+    """Return why these bytes are no complete image, or None; slower than OpenCV, which may return half an image."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
@@ -274,24 +274,24 @@ def _oriented(image: Image.Image) -> Image.Image:
 
 
 def _as_stored(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image as its file holds it: Pillow has turned a TIFF as its tag says, which is gone then."""
+    """Undo the orientation that Pillow applied to a TIFF when it loaded it; the tag itself is gone by then."""
     exif = image.getexif()
     if orientation == 1 or _ORIENTATION in exif:
         return image
-    exif[_ORIENTATION] = {6: 8, 8: 6}.get(orientation, orientation)  # all others take themselves back
+    exif[_ORIENTATION] = {6: 8, 8: 6}.get(orientation, orientation)  # all others are their own inverse
     return _oriented(image)
 
 
 def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], bits: int) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16 bits a pixel, in one of Pillow's several modes: it would cut values above 255
+    if image.mode.startswith("I"):  # 16 bits, in one of several modes; Pillow's `convert` would clip values above 255
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(
-                "its values lie outside 16 bits, so what is white is unknown: set `images.white`, or convert it"
+                "its values exceed 16 bits, so its white value is unknown: set `images.white`, or convert it"
             )
         return np.repeat((values >> (bits - 8 if 8 < bits < 16 else 8)).astype(np.uint8)[:, :, None], channels, 2)
     if image.mode == "F":
-        raise ValueError("its values are floats, so what is white is unknown: set `images.white`, or convert it")
+        raise ValueError("its values are floats, so its white value is unknown: set `images.white`, or convert it")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         colour = background * 3 if len(background) == 1 else background[:3]
         below = Image.new("RGBA", image.size, (*colour, 255))
@@ -302,16 +302,16 @@ def _eight_bit(image: Image.Image, channels: int, background: tuple[int, ...], b
 
 def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
     pixels = np.asarray(image)
-    found = 1 if pixels.ndim == 2 else pixels.shape[2]
-    if found != channels:
-        raise ValueError(f"it has {found} channel{'s' if found > 1 else ''}, `images.channels` says {channels}")
+    has = 1 if pixels.ndim == 2 else pixels.shape[2]
+    if has != channels:
+        raise ValueError(f"it has {has} channel{'s' if has > 1 else ''}, but `images.channels` is {channels}")
     return pixels
 
 
 def _say_why(error: Exception, content: bytes) -> str:
-    """Return in one line why a file cannot be read: that it is no image, where it is something else."""
+    """Return one line about why a file cannot be read; name what it is instead if that is recognised."""
     if isinstance(error, UnidentifiedImageError) and (stranger := name_stranger(content)):
         return stranger
     text = " ".join(str(error).split())
-    # Pillow names the object that it was given, whose address says nothing.
+    # Pillow names the object that it was given, whose address is useless.
     return text.split(" <_io.BytesIO")[0] or type(error).__name__

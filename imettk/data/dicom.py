@@ -1,6 +1,7 @@
-"""DICOM files as a viewer shows them, or their values (HU of a CT) where `images.white` says what is black and white.
+"""DICOM files as a viewer shows them, or their rescaled values (HU of a CT) if `images.white` defines black and white.
 
-Values of at most 16 bits go through a table of what pydicom makes of each: it is much smaller than an image.
+Values of at most 16 bits go through a table of pydicom's result for each possible value: it is much smaller than an
+image, so the rescale and the window are computed for 65,536 values at most instead of for every pixel.
 """
 
 from __future__ import annotations
@@ -31,27 +32,27 @@ from imettk.data.arrays import NumberedFrame, choose_frame
 from imettk.data.pixel_values import MAX_PIXELS, PixelValues, ValueRange, all_levels, check_pixels, look_up
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-_FASTEST = "pylibjpeg"  # of JPEG 2000
+_FASTEST = "pylibjpeg"  # the fastest of pydicom's decoders of JPEG 2000
 _PREAMBLE = (128, b"DICM")
 
 
 def read_dicom(
     content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
 ) -> PixelValues | None:
-    """Return the image of a DICOM file; None where it has no preamble, and is none.
+    """Return the image of a DICOM file; None if it has no preamble and is not DICOM.
 
-    As it is shown, 0 to 255: rescaled, through the table or the first window that it has for that (else by what its
-    bits can hold), small values bright where it says so, palettes and YBR as RGB. Else the rescaled values.
+    As shown, the image is 0 to 255: rescaled, then through the file's table or first window (without either, through
+    the range of its bits); inverted if small values are bright; palettes and YBR as RGB. Otherwise the rescaled values.
 
     Raises:
-        ValueError: it is damaged, has no pixels or too many, or holds several frames, and `frame` does not say which.
-        ModuleNotFoundError: no plugin of pydicom reads its compression.
+        ValueError: it is damaged, has no pixels or too many, or holds several frames and `frame` selects none.
+        ModuleNotFoundError: no installed plugin of pydicom reads its compression.
     """
-    # Of what it can read all the same; catching them would not do in several threads.
+    # pydicom warns about files that it reads nevertheless. `catch_warnings` would not do: it is not thread-safe.
     warnings.filterwarnings("ignore", module=r"pydicom|imettk\.data\.dicom")
     try:
         dataset = dcmread(io.BytesIO(content), force=True)
-    except Exception as error:  # whatever bytes can make of a parser
+    except Exception as error:  # arbitrary bytes can make the parser raise anything
         raise ValueError(f"it is a damaged DICOM file: {_one_line(error)}") from None
     if "Rows" not in dataset and not content.startswith(_PREAMBLE[1], _PREAMBLE[0]):
         return None
@@ -72,12 +73,12 @@ def read_dicom(
 def _find_frame(dataset: Dataset, frame: NumberedFrame) -> int:
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         title = dataset.get("Modality") or "unknown"
-        raise ValueError(f"it is a DICOM file without pixels (its modality is {title}), or it is cut before them")
+        raise ValueError(f"it is a DICOM file without pixels (its modality is {title}), or truncated before them")
     return choose_frame(int(dataset.get("NumberOfFrames") or 1), frame)
 
 
 def _take_from_groups(dataset: Dataset, place: int) -> None:
-    """Set the rescale and the window of one frame, which newer files hold apart from the others' (PS3.3 C.7.6.16)."""
+    """Move the rescale and window of one frame to where older files have them (enhanced files, PS3.3 C.7.6.16)."""
     groups = [*(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]]
     groups += [*(dataset.get("PerFrameFunctionalGroupsSequence") or [])[place : place + 1]]
     for group in groups:
@@ -87,14 +88,14 @@ def _take_from_groups(dataset: Dataset, place: int) -> None:
 
 
 def _decode(dataset: Dataset, place: int) -> np.ndarray:
-    """Return what is stored of a frame, (H, W) or (H, W, 3), YBR as RGB."""
+    """Return the stored values of a frame, (H, W) or (H, W, 3), with YBR converted to RGB."""
     meta = getattr(dataset, "file_meta", None)
-    if meta is None or "TransferSyntaxUID" not in meta:  # as files without a preamble are: nothing is compressed there
+    if meta is None or "TransferSyntaxUID" not in meta:  # a file without a preamble, which is never compressed
         is_little = dataset.original_encoding[1]
         dataset.ensure_file_meta()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
     syntax = dataset.file_meta.TransferSyntaxUID
-    # pydicom would take gdcm first, which needs 1.2 times as long.
+    # By default pydicom takes gdcm first, which needs 1.2 times as long.
     if syntax in JPEG2000TransferSyntaxes and _FASTEST in get_decoder(syntax).available_plugins:
         return pixel_array(dataset, index=place, decoding_plugin=_FASTEST)
     return pixel_array(dataset, index=place)
@@ -119,7 +120,7 @@ def _show(dataset: Dataset, stored: np.ndarray, *, as_shown: bool) -> PixelValue
 
 
 def _rescale(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
-    """Return the values that stored ones stand for, (H, W): whole numbers of 16 bits where they are such."""
+    """Return the rescaled values, (H, W), as int16 if they are whole numbers that fit."""
     if stored.dtype.kind not in "ui" or stored.itemsize > 2:
         return apply_modality_lut(stored, dataset)
     values: np.ndarray = apply_modality_lut(all_levels(stored.dtype), dataset)
@@ -131,14 +132,14 @@ def _rescale(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
 
 
 class _Shades(NamedTuple):
-    """How a grey file is shown, by numbers alone, so that a table of it can be kept.
+    """Parameters by which a grey file is shown, as plain numbers, so that they can be the key of a cached table.
 
     Attributes:
         rescale: slope and intercept.
-        window: centre and width of the first one.
-        function: of the window.
-        bits: stored of a value.
-        is_signed: values are.
+        window: centre and width of the first window.
+        function: the window's VOI LUT function.
+        bits: bits stored per value.
+        is_signed: values are signed.
     """
 
     rescale: tuple[float, float] | None
@@ -160,7 +161,7 @@ class _Shades(NamedTuple):
         )
 
     def as_dataset(self) -> Dataset:
-        """Return what pydicom's functions look at."""
+        """Return the attributes that pydicom's functions read."""
         dataset = Dataset()
         dataset.PhotometricInterpretation, dataset.VOILUTFunction = "MONOCHROME2", self.function
         dataset.BitsStored, dataset.PixelRepresentation = self.bits, int(self.is_signed)
@@ -171,7 +172,7 @@ class _Shades(NamedTuple):
         return dataset
 
     def apply(self, stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-        """Return how these stored values are shown, uint8 of the same shape; `dataset` has the tables of its file."""
+        """Return stored values as shown, uint8 of the same shape; `dataset` holds the tables of the file."""
         values = apply_modality_lut(stored, dataset)
         if table := dataset.get("VOILUTSequence"):
             white = 2 ** int(table[0].LUTDescriptor[2]) - 1
@@ -182,7 +183,7 @@ class _Shades(NamedTuple):
         return ValueRange(low, high).scale(apply_windowing(values, dataset))
 
     def _ends(self, dataset: Dataset) -> tuple[float, float]:
-        """Return what the smallest and the largest value that the bits can hold stand for (DICOM PS3.3 C.11.2.1.2)."""
+        """Return the rescaled values of the smallest and largest stored value (DICOM PS3.3 C.11.2.1.2)."""
         if table := dataset.get("ModalityLUTSequence"):
             return 0, 2 ** int(table[0].LUTDescriptor[2]) - 1
         low = -(2 ** (self.bits - 1)) if self.is_signed else 0
@@ -190,14 +191,14 @@ class _Shades(NamedTuple):
         return low * slope + intercept, (low + 2**self.bits - 1) * slope + intercept
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)  # files of one scanner mostly share their parameters
 def _make_table(shades: _Shades, dtype: np.dtype) -> np.ndarray:
-    """Return how each value of a type is shown, uint8 (256,) or (65536,): files of one scanner often have the same."""
+    """Return each value of a type as shown, uint8 (256,) or (65536,)."""
     return shades.apply(all_levels(dtype), shades.as_dataset())
 
 
 def _first(dataset: Dataset, name: str) -> float | None:
-    """Return the first number of a tag; None where it has none."""
+    """Return the first number of a tag; None if the tag is missing or empty."""
     value: Any = dataset.get(name)
     if value is None or value == "":
         return None

@@ -1,7 +1,7 @@
 """Smooth random displacements, as of a hand that is never quite the same (Simard, Steinkraus and Platt 2003).
 
-Windows of one field that is drawn once: albumentations draws and smooths a new one for each image, which takes ten
-times as long as to warp a small one.
+They are windows of one field that is drawn once: albumentations draws and smooths a new field for each image, which
+takes ten times as long as warping a small one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import functools
 import cv2
 import numpy as np
 
-GRAIN = 0.1  # of the side: the standard deviation of the Gaussian that smooths the displacements
+GRAIN = 0.1  # standard deviation of the smoothing Gaussian, as a fraction of the side
 _SIDE = 1024
-_SIGMA = 6.0  # in the field's own pixels
+_SIGMA = 6.0  # in pixels of the field
 _WINDOW = round(_SIGMA / GRAIN)
 
 Places = tuple[float, float, float, float]
@@ -21,19 +21,19 @@ Places = tuple[float, float, float, float]
 
 @functools.cache
 def _field() -> np.ndarray:
-    """Smooth normal numbers with standard deviation 1, float32 (1024, 1024): the same in every process."""
+    """Return smooth normal noise with standard deviation 1, float32 (1024, 1024), the same in every process."""
     noise = np.random.Generator(np.random.Philox(key=2)).standard_normal((_SIDE, _SIDE), np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT)
     return (smooth / smooth.std()).astype(np.float32)
 
 
 def displacements(size: tuple[int, int], places: Places, std: float) -> tuple[np.ndarray, np.ndarray]:
-    """How far each pixel moves to the right and down.
+    """Return how far each pixel moves to the right and down.
 
     Args:
         size: (height, width) in pixels.
-        places: where in the field, in [0, 1): left and top of the window for x, then for y.
-        std: of the displacements, as a share of the side.
+        places: positions in the field, in [0, 1): left and top of the window for x, then for y.
+        std: standard deviation of the displacements, as a fraction of the side.
 
     Returns:
         Pixels, float32 (height, width) each.

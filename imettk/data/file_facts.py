@@ -1,4 +1,4 @@
-"""What is noticed of image files while they are read once: how bright deep ones are, and which profiles are broken."""
+"""Facts noted while image files are read: brightness of deep images, and broken colour profiles."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-DARK = 0.25  # of white: a file of more than 8 bits whose pixels all lie below may count another value as white
+DARK = 0.25  # fraction of white: if all pixels of deep files lie below, the file's white is probably another value
 LEAST_BITS, MOST_BITS = 9, 16
 
 
 @dataclass(slots=True)
 class FileFacts:
-    """What is noticed of one image, or of many.
+    """Facts about one image, or about many.
 
     Attributes:
-        images: of more than 8 bits a channel.
-        brightest: the largest value in them.
-        share: the largest share of the way from what counts as black to white, 1 or above where some of it is.
-        broken_profiles: images with a colour profile that cannot be one.
+        images: number of images with more than 8 bits per channel.
+        brightest: largest value in them.
+        share: the same as a fraction of the range from black to white; 1 or above if white is reached.
+        broken_profiles: number of images with an invalid colour profile.
     """
 
     images: int = 0
@@ -27,14 +27,14 @@ class FileFacts:
     broken_profiles: int = 0
 
     def note_brightness(self, brightest: float, span: tuple[float, float]) -> None:
-        """Count an image of more than 8 bits by its largest value, and the values that count as black and white."""
+        """Count an image of more than 8 bits, given its largest value and its (black, white)."""
         self.images, (black, white) = 1, span
         self.brightest = max(self.brightest, brightest)
         self.share = max(self.share, (brightest - black) / (white - black))
 
 
 def join_facts(facts: Iterable[FileFacts]) -> FileFacts:
-    """The facts of many images as those of one."""
+    """Combine the facts of many images."""
     joined = FileFacts()
     for item in facts:
         joined.images += item.images
@@ -44,7 +44,7 @@ def join_facts(facts: Iterable[FileFacts]) -> FileFacts:
 
 
 def suggest_white(facts: FileFacts) -> int | None:
-    """The value of so many bits that the brightest pixel fits in, where all of them are dark; None where not."""
+    """Return the largest value of the fewest bits that hold the brightest pixel, if all images are dark; else None."""
     if not facts.images or not 0 < facts.share < DARK:
         return None
     bits = math.ceil(math.log2(facts.brightest + 1))
@@ -52,34 +52,34 @@ def suggest_white(facts: FileFacts) -> int | None:
 
 
 def describe_brightness(facts: FileFacts, white: float | str | None = None) -> str:
-    """How bright deep images are, in words; `white` is `images.white`."""
+    """Describe how bright deep images are; `white` is `images.white`."""
     images = f"{facts.images} image{'s' if facts.images != 1 else ''} of more than 8 bits"
-    what = "what their files count as white" if white is None else f"`images.white` {white}"
-    return f"the brightest pixel of {images} is {facts.brightest:g}, {facts.share:.1%} of {what}"
+    reference = "what their files define as white" if white is None else f"`images.white` {white}"
+    return f"the brightest pixel of {images} is {facts.brightest:g}, {facts.share:.1%} of {reference}"
 
 
 def tell_facts(facts: FileFacts, white: float | str | None) -> Sequence[str]:
-    """One line for each thing that a person should know.
+    """Return one warning for each fact that a person should know.
 
     Args:
         white: `images.white`.
     """
     lines = []
     if (guess := suggest_white(facts)) is not None:
-        what_to_do = f"try --images.white {guess}" if white is None or isinstance(white, int) else "take another one"
-        lines.append(f"{describe_brightness(facts, white)}: they are seen as dark; {what_to_do}")
+        advice = f"try --images.white {guess}" if white is None or isinstance(white, int) else "try another value"
+        lines.append(f"{describe_brightness(facts, white)}: the images will look dark; {advice}")
     if isinstance(white, int | float) and facts.share > 1:
-        lines.append(f"{describe_brightness(facts, white)}: all above that is seen as white")
+        lines.append(f"{describe_brightness(facts, white)}: all values above it become white")
     if number := facts.broken_profiles:
         lines.append(f"{number} image{'s have' if number > 1 else ' has'} a broken colour profile, which is ignored")
     return lines
 
 
 def facts_as_json(facts: FileFacts) -> dict[str, float]:
-    """What `facts_from_json` reads."""
+    """Return what `facts_from_json` reads."""
     return asdict(facts)
 
 
 def facts_from_json(values: dict[str, float] | None) -> FileFacts:
-    """No facts where a part of a cache, of an earlier version, has none."""
+    """Read facts; parts of a cache from earlier versions have none."""
     return FileFacts(**values) if values else FileFacts()  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The files that names mean: in their folder, in those below it, and by the end of a path of another machine."""
+"""Search for the files that names refer to: in their folder, below it, and by the end of another machine's path."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from imettk.data.image_files import find_channels, forms_of, without_ending
 
 HERE, BELOW, BY_END, WHOLE = range(4)  # how an image was found
 _STEPS = re.compile(r"[/\\]+")
-_ROOTED = re.compile(r"(\.\.)?[/\\]|[A-Za-z]:")  # with which a path begins whose folders are not from here
-_POINT = re.compile(r"(?<![^/])(\d+)\.0(?![^/])")  # of a number that a step of a path is
+_ROOTED = re.compile(r"(\.\.)?[/\\]|[A-Za-z]:")  # start of a path whose folders belong to another place
+_POINT = re.compile(r"(?<![^/])(\d+)\.0(?![^/])")  # a step such as `12.0`: pandas made floats of ids
 
 
 class Search:
-    """Finds the files that names mean, each by its name from the folder; an image of several files with its `*`.
+    """Finds the files that names refer to, as paths from the folder; an image of several files keeps its `*`.
 
     Args:
-        tree: of the folder.
-        suffix: behind each name, with a `*` for the channel where there are `channels`.
-        data: the tree of the data folder, where that is another; paths may end with what is there as well.
-        way: from there to the folder, and `back` the reverse.
+        tree: tree of the folder.
+        suffix: suffix of each name, with a `*` for the channel if there are `channels`.
+        data: tree of the data folder if that is another one; the ends of paths are looked up there too.
+        way: path from there to the folder; `back` is the reverse.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Search:
         self._known_ends: dict[tuple[str, ...], list[list[_End]]] = {}
 
     def find_all(self, names: Sequence[str], leaving: Collection[str] = ()) -> _Found:
-        """Return the files that each name means.
+        """Return the files that each name refers to.
 
         Args:
             leaving: names that are paths out of the folder.
@@ -52,17 +52,19 @@ class Search:
         files, ways = list[list[str]](), np.full(len(names), HERE)
         for row, name in enumerate(names):
             leaves = name in leaving
-            if not (found := [] if leaves else self.here(name)):
-                found, ways[row] = self.elsewhere(name, leaves=leaves)
-            files.append(found)
+            if not (matches := [] if leaves else self.here(name)):
+                matches, ways[row] = self.elsewhere(name, leaves=leaves)
+            files.append(matches)
         passed = {row: files[row][0] for row in self._not_meant(names, files, ways)}
         for row in passed:
             files[row], ways[row] = [], HERE
         return _Found(files, ways, passed)
 
     def _not_meant(self, names: Sequence[str], files: Sequence[Sequence[str]], ways: np.ndarray) -> Iterator[int]:
-        """Yield the rows whose files, such as masks, are no images as the others are: below the folder in which most
-        lie, beside files of the same names as those; or with an ending that most of the others have beside their own.
+        """Yield the rows whose files look like masks and similar companions of images, not like images.
+
+        They lie below the folder that holds most images and share their names, or have an ending that most of the other
+        images have beside their own.
         """
         number = sum(map(bool, files))
         here = [row for row in np.flatnonzero(ways == HERE).tolist() if files[row]]
@@ -80,45 +82,45 @@ class Search:
             yield from (row for row, ending in others.items() if ending in doubled and len(files[row]) == 1)
 
     def _holds(self, inner: str, stems: Collection[str]) -> bool:
-        """Return whether a folder holds a file of one of these names."""
+        """Return whether a folder holds a file with one of these stems."""
         return any(without_ending(name) in stems for name in self.tree.files(inner))
 
     def _has(self, file: str, ending: str) -> bool:
-        """Return whether a file stands there with another ending too."""
+        """Return whether the same file exists with another ending too."""
         way, _, base = file.rpartition("/")
         other = without_ending(base) + ending
         return other != base and other in self.tree.files(way)
 
     def here(self, name: str) -> list[str]:
-        """Return the files that a name means in the folder, or in the one within that the name itself says."""
+        """Return the files that a name refers to in the folder, or in the subfolder that the name contains."""
         way, _, base = name.rpartition("/")
-        found = self._match(self.tree, way, base) if self._channels else self.tree.index(way).find(base, self._suffix)
-        return [f"{way}/{file}" for file in found] if way else found
+        files = self._match(self.tree, way, base) if self._channels else self.tree.index(way).find(base, self._suffix)
+        return [f"{way}/{file}" for file in files] if way else files
 
     def elsewhere(self, name: str, *, leaves: bool) -> tuple[list[str], int]:
-        """Return the files that a name means which is not here, and how.
+        """Return the files of a name that `here` does not find, and how they were found.
 
         Args:
-            leaves: the name is a path that leads out of the folder, so that only its end can be meant.
+            leaves: the name is a path out of the folder, so that only its end can match.
         """
-        if not leaves and (found := self._below(name)):
-            return found, BELOW
-        if found := self._by_end(name):
-            return found, BY_END
+        if not leaves and (files := self._below(name)):
+            return files, BELOW
+        if files := self._by_end(name):
+            return files, BY_END
         whole = _POINT.sub(r"\1", name)
-        if not leaves and whole != name and (found := self.here(whole) or self._below(whole)):
-            return found, WHOLE
-        folders = [] if self._channels else self.tree.folders()  # which a reader of one's own may read
+        if not leaves and whole != name and (files := self.here(whole) or self._below(whole)):
+            return files, WHOLE
+        folders = [] if self._channels else self.tree.folders()  # a user's own reader may read folders
         return ([name + self._suffix] if name + self._suffix in folders else []), HERE
 
     def _match(self, tree: FileTree, inner: str, base: str) -> list[str]:
         if not self._channels:
             return tree.index(inner).find(base, self._suffix)
-        found = find_channels(base, self._suffix, self._channels, tree.files(inner).__contains__)
-        return [found] if found else []
+        file = find_channels(base, self._suffix, self._channels, tree.files(inner).__contains__)
+        return [file] if file else []
 
     def _below(self, name: str) -> list[str]:
-        """Return the files below that are called so, or whose path ends so."""
+        """Return the files below the folder with this name, or whose path ends with it."""
         way, _, base = name.rpartition("/")
         if self._channels:
             first = self._suffix.replace("*", self._channels[0])
@@ -130,7 +132,7 @@ class Search:
         return [f"{inner}/{file}" for inner, file in pairs if not way or f"/{inner}".endswith(f"/{way}")]
 
     def _by_end(self, name: str) -> list[str]:
-        """Return the files by the longest end of a path that is there, from the folder or from that of the data."""
+        """Return the files by the longest end of the path that exists, from the images' folder or the data folder."""
         *way, base = _STEPS.split(name)
         way = [step for step in way if step not in ("", ".")]
         if ".." in way:
@@ -139,19 +141,19 @@ class Search:
             return []
         rooted = _ROOTED.match(name) is not None
         for ends in self._ends_of(tuple(way)):
-            found = [
+            files = [
                 f"{end.prefix}{file}"
                 for end in ends
                 if end.steps > 0 or rooted or not way
                 for file in self._match(end.tree, end.inner, base)
             ]
-            if found:
-                return found
+            if files:
+                return files
         return []
 
     def _ends_of(self, way: tuple[str, ...]) -> list[list[_End]]:
-        """Return the folders that are there of the ends of a way, the longest first; the last is that of images."""
-        if way not in self._known_ends:
+        """Return the existing folders for each end of a path, longest first; the last is the images' folder itself."""
+        if way not in self._known_ends:  # most paths of a table share a few folders
             self._known_ends[way] = ends = []
             for first in range(len(way) + 1):
                 inner = "/".join(way[first:])
@@ -160,7 +162,7 @@ class Search:
         return self._known_ends[way]
 
     def _prefix(self, tree: FileTree, inner: str) -> str:
-        """Return the way from the folder of images."""
+        """Return the path from the images' folder to a folder of a tree."""
         if tree is self.tree:
             return f"{inner}/" if inner else ""
         inside = f"{inner}/".removeprefix(f"{self._way}/")
@@ -168,12 +170,12 @@ class Search:
 
 
 class _Found(NamedTuple):
-    """The files that names mean.
+    """The files that names refer to.
 
     Attributes:
-        files: of each name.
-        ways: how it was found, int (N,).
-        passed: the file of a name by its row where that counts as missing all the same.
+        files: files of each name.
+        ways: how each was found, int (N,).
+        passed: files, by row, that were found but count as missing (see `_not_meant`).
     """
 
     files: list[list[str]]
@@ -182,11 +184,11 @@ class _Found(NamedTuple):
 
 
 class _End(NamedTuple):
-    """A folder with files with whose name a path ends.
+    """A folder with files that matches the end of a path.
 
     Attributes:
-        prefix: the way to it from the folder of images.
-        steps: how many folders of the path it is.
+        prefix: path from the images' folder.
+        steps: number of the path's folders that match.
     """
 
     tree: FileTree

@@ -1,4 +1,4 @@
-"""The files below a folder, found by their names: each folder is listed once a process, and again where it changed."""
+"""The files below a folder, indexed by name: a process lists each folder once, and again only if it has changed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from imettk.data.image_files import FileIndex
 
-MOST_TREES = 8  # folders whose listings are kept
-SETTLED_NS = 2_000_000_000  # after which a folder's time of change tells of every change: FAT counts by 2 seconds
+MOST_TREES = 8  # trees that a process keeps
+SETTLED_NS = 2_000_000_000  # age from which a folder's mtime is trusted: FAT counts in steps of 2 seconds
 
 
 class _Listing(NamedTuple):
-    """What lies in one folder.
+    """Contents of one folder.
 
     Attributes:
-        files: everything but folders; `links` may be either, which only a look at where they lead tells.
-        changed: the folder's time of change, ns; 0 where a change could be missed.
-        identity: of the folder, so that no link leads in circles.
+        files: everything except folders; those in `links` may be folders, which only following them tells.
+        changed: modification time in ns; 0 if a later change might not alter it.
+        identity: device and inode, by which links that lead in circles are recognised.
     """
 
     files: frozenset[str]
@@ -35,10 +35,14 @@ _NOTHING = _Listing(frozenset(), (), (), 0, (0, 0))
 
 
 class FileTree:
-    """A folder and all below it, without what is hidden. Folders are listed when they are asked for.
+    """A folder and everything below it except hidden folders; each folder is listed when it is first needed.
+
+    A command needs the listing several times (for each table, for messages, for spare images), and on a mounted file
+    system listing many files is slow. So listings are kept for the life of the process; one `stat` per folder decides
+    whether they still hold.
 
     Attributes:
-        unread: folders below it that cannot be read, and why, one line each.
+        unread: one line for each folder below that cannot be read.
     """
 
     def __init__(self, folder: str) -> None:
@@ -51,36 +55,36 @@ class FileTree:
         self.unread: list[str] = []
 
     def look_again(self) -> None:
-        """Look at each folder's time of change once more, as nothing may be as it was."""
+        """Check the modification times again before any listing is used."""
         self._looked_at.clear()
         self._walked = None
         self.unread.clear()
 
     def index(self, inner: str = "") -> FileIndex:
-        """Return the files in a folder below this one, empty where there is none."""
+        """Return the index of the files in a folder below this one; empty if there is none."""
         listing = self._list(inner)
         if (index := self._indices.get(inner)) is None:
             index = self._indices[inner] = FileIndex(listing.files)
         return index
 
     def files(self, inner: str = "") -> frozenset[str]:
-        """Return the names of files in a folder below this one."""
+        """Return the names of the files in a folder below this one."""
         return self._list(inner).files
 
     def folders(self) -> tuple[str, ...]:
-        """Return the names of folders in this one that are no links."""
+        """Return the names of the folders in this one, without links."""
         return self._list("").folders
 
     def below(self) -> FileIndex:
-        """Return the names of files in the folders below."""
+        """Return the index of all files below, by name."""
         return self._names_below().index
 
     def places(self, name: str) -> list[str]:
-        """Return the folders below in which a file of this very name lies."""
+        """Return the folders below that hold a file of this name."""
         return self._names_below().places(name)
 
     def paths_below(self) -> Iterator[str]:
-        """Yield the files in the folders below, by their names from here."""
+        """Yield the paths of all files in folders below."""
         for inner, listing in self._walk().items():
             yield from (f"{inner}/{name}" for name in listing.files)
 
@@ -91,14 +95,14 @@ class FileTree:
         return self._below
 
     def _walk(self) -> dict[str, _Listing]:
-        """Return the listings of all folders below, each once; links are followed last."""
+        """Return the listings of all folders below, each folder once."""
         if self._walked is not None:
             return self._walked
         listings: dict[str, _Listing] = {}
         top = self._list("")
         seen, with_links, todo = {top.identity}, [""], list(top.folders)
         while todo or with_links:
-            if not todo:
+            if not todo:  # links last: a folder that is reached both ways keeps its real path
                 todo, with_links = self._linked(with_links), []
                 continue
             inner = todo.pop()
@@ -115,12 +119,12 @@ class FileTree:
         return self._walked
 
     def _linked(self, inners: Iterable[str]) -> list[str]:
-        """Return the folders to which links in these folders lead."""
+        """Return the folders that links in these folders lead to."""
         ways = [f"{inner}/{name}" if inner else name for inner in inners for name in self._list(inner).links]
         return sorted((way for way in ways if os.path.isdir(f"{self._folder}/{way}")), reverse=True)
 
     def _list(self, inner: str) -> _Listing:
-        """Return what lies in a folder, as it is now."""
+        """Return the current contents of a folder."""
         if inner in self._looked_at:
             return self._listings[inner]
         self._looked_at.add(inner)
@@ -139,10 +143,10 @@ class FileTree:
 
 
 class NamedTree(FileTree):
-    """A tree of files that were listed before.
+    """A tree of files that were listed elsewhere.
 
     Args:
-        paths: of files from its top, with `/`.
+        paths: paths of the files from its top, with `/`.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
@@ -159,7 +163,7 @@ class NamedTree(FileTree):
 
 
 class _Below:
-    """In which folders names lie: of most there is one."""
+    """Index from file names to folders; most names occur once, so lists are kept only for the others."""
 
     def __init__(self, listings: dict[str, _Listing]) -> None:
         self._listings = listings
@@ -172,17 +176,17 @@ class _Below:
         self.index = FileIndex(self._first)
 
     def is_of(self, listings: dict[str, _Listing]) -> bool:
-        """Return whether these are the listings that it was made of."""
+        """Return whether it was built from exactly these listings."""
         known = self._listings
         return known.keys() == listings.keys() and all(known[inner] is listing for inner, listing in listings.items())
 
     def places(self, name: str) -> list[str]:
-        """Return the folders of a file's name."""
+        """Return the folders that hold a file of this name."""
         return [self._first[name], *self._more.get(name, ())] if name in self._first else []
 
 
 def open_tree(folder: Path) -> FileTree:
-    """Return the tree of a folder, with the listings that still hold."""
+    """Return the tree of a folder, with every listing that still holds."""
     tree = _keep(os.path.abspath(folder))
     tree.look_again()
     return tree
@@ -194,7 +198,7 @@ def _keep(folder: str) -> FileTree:
 
 
 def _scan(path: str) -> _Listing:
-    """List a folder by what its entries say of themselves, without a look at any file."""
+    """List a folder from its directory entries alone: a `stat` per file would take many times as long."""
     status = os.stat(path)
     settled = time.time_ns() - status.st_mtime_ns > SETTLED_NS
     files, folders, links = [], [], []

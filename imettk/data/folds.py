@@ -1,4 +1,4 @@
-"""Which fold each sample validates in, and the `folds.csv` that keeps it."""
+"""The fold in which each sample validates, and the file `folds.csv` that stores it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from imettk.errors import ConfigError, DataError, MismatchError, MissingFileErro
 from imettk.files import write_atomically
 from imettk.tasks import Task
 
-ONLY_TRAINS, LEFT_OUT, GALLERY_ONLY = -1, -2, -3  # instead of a fold
-MOST_CELLS = 100_000  # groups x classes
+ONLY_TRAINS, LEFT_OUT, GALLERY_ONLY = -1, -2, -3  # values in place of a fold
+MOST_CELLS = 100_000  # groups x classes up to which scikit-learn's splitter is fast enough
 
 
 class Stratifier(NamedTuple):
-    """How rows are dealt such that folds are alike.
+    """A method of dealing rows to similar folds.
 
     Attributes:
         deal: (strata, plan, groups or None) -> the fold of each row, int64 (N,).
-        deal_few: (strata of rows or groups, plan) -> the same for tables that `deal` refuses, or takes minutes for.
+        deal_few: (strata of rows or groups, plan) -> the same for tables that `deal` refuses or takes minutes for.
     """
 
     deal: Callable[[np.ndarray, FoldConfig, np.ndarray | None], np.ndarray]
@@ -38,14 +38,14 @@ def make_folds(targets: np.ndarray, plan: FoldConfig, *, task: Task, groups: np.
     """Deal samples to folds that are alike; groups are never split.
 
     Args:
-        targets: as the task has them, first axis N.
+        targets: targets in the form of the task, first axis N.
         groups: any dtype (N,), or None.
 
     Returns:
         The fold of each sample, int64 (N,), in [0, num_folds).
 
     Raises:
-        DataError: fewer samples, or fewer groups, than folds.
+        DataError: there are fewer samples, or fewer groups, than folds.
     """
     units = len(targets) if groups is None else len(np.unique(groups))
     if units < plan.num_folds:
@@ -58,11 +58,11 @@ def make_folds(targets: np.ndarray, plan: FoldConfig, *, task: Task, groups: np.
 
 
 def _split(classes: np.ndarray, plan: FoldConfig, groups: np.ndarray | None) -> np.ndarray:
-    """Deal by scikit-learn's splitters; classes int64 (N,) where the plan stratifies."""
+    """Deal with scikit-learn's splitters; `classes` int64 (N,) matter only if the plan stratifies."""
     splitter = _splitter(plan, grouped=groups is not None)
     folds = np.full(len(classes), -1, np.int64)
     with warnings.catch_warnings():
-        # A class rarer than the number of folds is missing from some of them: expected in these competitions.
+        # A class rarer than the number of folds is missing from some folds: expected in these competitions.
         warnings.filterwarnings("ignore", message="The least populated class|The number of unique classes")
         try:
             for fold, (_, valid) in enumerate(splitter.split(np.zeros(len(classes)), classes, groups)):
@@ -95,19 +95,19 @@ def make_table_folds(
     validates: Sequence[bool],
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The fold of each row of several tables, each dealt by itself, or why it has none, int64 (N,).
+    """Return the fold of each row of several tables, or the reason why it has none, int64 (N,).
 
-    A group never straddles folds, whatever tables it is in: its rows in a later table go where it is already, or, in
-    one that does not validate, are left out, for they would train what is validated. What folds hold out by identity
-    (`hold_out`, `unknown_identities`) they hold out of all tables that validate, together.
+    Each table is dealt by itself, but a group never straddles folds, whatever tables it is in: its rows in a later
+    table follow it, or are left out if that table does not validate, because they would train on what is validated.
+    Identities that a fold holds out (`hold_out`, `unknown_identities`) are held out of all validating tables together.
 
     Args:
-        targets: as the task has them, first axis N.
-        sources: the table of each row, int (N,), 0 for the training table.
-        validates: of each table; others only train.
+        targets: targets in the form of the task, first axis N.
+        sources: table of each row, int (N,), 0 for the training table.
+        validates: flag of each table; the others only train.
 
     Raises:
-        ConfigError: the plan goes by identities, and rows have several labels.
+        ConfigError: the plan needs identities, but rows have several labels.
         DataError: there are too few rows, groups or identities.
     """
     folds, identities = np.full(len(targets), ONLY_TRAINS, np.int64), task.identities(targets)
@@ -115,8 +115,8 @@ def make_table_folds(
         folds[is_rare(identities, plan)] = GALLERY_ONLY
     elif plan.scheme == "hold_out" or plan.unknown_identities or plan.min_images > 1:
         raise ConfigError(
-            "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` go by the one identity of a "
-            "row: they need `table.task` multiclass"
+            "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` need one identity per row: "
+            "set `table.task` to multiclass"
         )
     if plan.scheme == "none":
         return folds
@@ -138,10 +138,10 @@ def make_table_folds(
 
 
 def is_rare(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
-    """Return which rows are of an identity with fewer than `min_images` rows, bool (N,).
+    """Return which rows belong to an identity with fewer than `min_images` rows, bool (N,).
 
     Args:
-        identities: int64 (N,), -1 for no known one.
+        identities: int64 (N,), -1 if unknown.
     """
     counts = np.bincount(identities[identities >= 0], minlength=identities.max(initial=0) + 1)
     return (identities >= 0) & (counts[identities] < plan.min_images)
@@ -150,17 +150,17 @@ def is_rare(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
 def _by_identity(
     targets: np.ndarray, member: np.ndarray, plan: FoldConfig, *, kept: np.ndarray, deals: np.ndarray
 ) -> np.ndarray:
-    """The folds of groups that the plan gives them by their identity, int64 (G,), -1 for others.
+    """Return the folds that groups get by their identity, int64 (G,), -1 for others.
 
     Args:
-        member: the group of each row, int64 (N,).
+        member: group of each row, int64 (N,).
         kept: rows that are not left out, bool (N,).
         deals: rows of tables that validate, bool (N,).
     """
     num_groups, rows = member.max(initial=0) + 1, kept & deals
     identities = identities_of_units(targets[rows], member[rows], num_groups)
     all_identities = identities_of_units(targets[kept], member[kept], num_groups)
-    # An identity is unknown to a fold only if none of its images trains there, in other tables and mixed groups too.
+    # An identity is unknown to a fold only if none of its images trains there, including other tables and mixed groups.
     whole = np.zeros(targets.max(initial=0) + 1, bool)
     whole[identities[identities >= 0]] = True
     whole[targets[kept & (targets >= 0) & ((all_identities[member] == MIXED) | ~deals)]] = False
@@ -175,13 +175,13 @@ def _by_identity(
 def _deal_table(
     targets: np.ndarray, units: np.ndarray, plan: FoldConfig, task: Task, *, first: bool, grouped: bool
 ) -> np.ndarray:
-    """The folds of the rows of one table, int64 (N,); a later table may have fewer units than folds."""
+    """Return the folds of the rows of one table, int64 (N,); a later table may have fewer units than folds."""
     num_units = units.max() + 1
     deal_few = STRATIFIERS[task.stratifier].deal_few if plan.stratify else None
     if deal_few is not None:
         grouped, strata = num_units < len(units), task.strata(targets)
-        # scikit-learn looks at every class for every group, which takes minutes for thousands of both, and refuses
-        # classes that are all rarer than the folds, as those of a second table may be.
+        # scikit-learn loops over all classes for every group, which takes minutes for thousands of both, and refuses
+        # tables whose classes are all rarer than the number of folds, as those of a second table may be.
         if not first or (grouped and num_units * len(np.unique(strata)) > MOST_CELLS):
             return deal_few(strata[np.unique(units, return_index=True)[1]], plan)[units]
     if not first and num_units < plan.num_folds:
@@ -190,16 +190,16 @@ def _deal_table(
 
 
 def write_folds(path: Path, ids: np.ndarray, folds: np.ndarray) -> None:
-    """Write `id,fold` rows; a file that holds just these is left alone."""
+    """Write `id,fold` rows; a file with the same content is left untouched, and so keeps its modification time."""
     content = _as_csv(ids, folds)
     if not path.is_file() or path.read_bytes() != content:
         write_atomically(path, content)
 
 
 def is_beginning(path: Path, ids: np.ndarray, folds: np.ndarray) -> bool:
-    """Whether a file holds nothing but the beginning of what `write_folds` would write, or is not there.
+    """Return whether a file is missing or holds only the beginning of what `write_folds` would write.
 
-    That is what a kill or a full disk left of it in versions that did not write it in one piece.
+    Versions that did not write it in one piece left such a file after a kill or a full disk.
     """
     return not path.is_file() or _as_csv(ids, folds).startswith(path.read_bytes())
 
@@ -209,7 +209,7 @@ def _as_csv(ids: np.ndarray, folds: np.ndarray) -> bytes:
 
 
 def read_folds(path: Path, table: SampleTable) -> np.ndarray:
-    """The fold of each sample of the table, int64 (N,), joined by id.
+    """Read the fold of each sample of the table, int64 (N,), joined by id.
 
     Raises:
         MissingFileError: `prepare` has not written the file.
@@ -219,7 +219,7 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
         frame = pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing: run `imettk prepare` first, which makes the folds") from None
-    except (ValueError, KeyError) as error:  # pandas' own are of these
+    except (ValueError, KeyError) as error:  # pandas' own errors derive from these
         raise MismatchError(
             f"{path} is damaged ({' '.join(str(error).split())}): run `imettk prepare` again in this folder"
         ) from None
@@ -228,14 +228,14 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
     folds = dict(zip(frame["id"], frame["fold"], strict=True))
     if len(folds) != len(table) or not all(name in folds for name in table.ids):
         raise MismatchError(
-            f"{path} is not of this table ({len(folds)} ids against {len(table)}): the data has changed; "
-            "run `imettk prepare` in a new --run-dir, or in this one if the file was cut"
+            f"{path} belongs to another table ({len(folds)} ids against {len(table)}): the data has changed; "
+            "run `imettk prepare` in a new --run-dir, or in this one if the file is truncated"
         )
     return np.array([folds[name] for name in table.ids], np.int64)
 
 
 def _splitter(plan: FoldConfig, *, grouped: bool):  # type: ignore[no-untyped-def]
-    """scikit-learn's splitter for one class a row, or for folds that go by nothing."""
+    """Return scikit-learn's splitter for one class per row, or for unstratified folds."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     kind = (

@@ -1,6 +1,7 @@
-"""Affine maps of the plane as six plain numbers: numpy's overhead on a 3 x 3 matrix is more than a small warp costs.
+"""Affine maps of the plane as six plain numbers.
 
-`(a, b, c, d, e, f)` takes (x, y) to (a x + b y + c, d x + e y + f). x points right and y down.
+`(a, b, c, d, e, f)` takes (x, y) to (a x + b y + c, d x + e y + f). x points right and y down. No numpy: its overhead
+on a 3 x 3 matrix is larger than the cost of a small warp.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def rotate(degrees: float) -> Affine:
-    """Counter-clockwise about the origin, as it is seen; exact at right angles."""
+    """Return a counter-clockwise rotation about the origin (as displayed); exact at right angles."""
     if degrees % 90 == 0:
         cosine, sine = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[int(degrees // 90) % 4]
     else:
@@ -21,22 +22,22 @@ def rotate(degrees: float) -> Affine:
 
 
 def scale(x: float, y: float) -> Affine:
-    """About the origin; negative values mirror."""
+    """Return a scaling about the origin; negative values mirror."""
     return x, 0.0, 0.0, 0.0, y, 0.0
 
 
 def shear(degrees: float) -> Affine:
-    """x moves with y."""
+    """Return a shear that moves x with y."""
     return 1.0, math.tan(math.radians(degrees)), 0.0, 0.0, 1.0, 0.0
 
 
 def shift(x: float, y: float) -> Affine:
-    """By x and y."""
+    """Return a translation by x and y."""
     return 1.0, 0.0, x, 0.0, 1.0, y
 
 
 def join(*maps: Affine) -> Affine:
-    """One map that does what these do, the last one first, as matrices are multiplied."""
+    """Compose maps; the last one is applied first, as in a product of matrices."""
     a, b, c, d, e, f = maps[-1]
     for g, h, i, j, k, m in reversed(maps[:-1]):
         a, b, c, d, e, f = (
@@ -47,14 +48,14 @@ def join(*maps: Affine) -> Affine:
 
 
 def invert(affine: Affine) -> Affine:
-    """The map that undoes one; `ZeroDivisionError` where there is none."""
+    """Return the inverse map; raise `ZeroDivisionError` if there is none."""
     a, b, c, d, e, f = affine
     area = a * e - b * d
     return e / area, -b / area, (b * f - c * e) / area, -d / area, a / area, (c * d - a * f) / area
 
 
 def shrinking(affine: Affine) -> float:
-    """How many pixels at most fall on one: 1 / the smaller singular value of the linear part, in closed form."""
+    """Return the largest linear reduction: 1 / the smaller singular value of the linear part, in closed form."""
     a, b, _, d, e, _ = affine
     total, area = a * a + b * b + d * d + e * e, a * e - b * d
     smaller = (total - math.sqrt(max(0.0, total * total - 4 * area * area))) / 2
@@ -62,11 +63,11 @@ def shrinking(affine: Affine) -> float:
 
 
 def _odd(degrees: float) -> Affine:
-    """A turn by an odd multiple of 45 degrees, enlarged until the corners leave the frame: a central crop."""
+    """Return a rotation by an odd multiple of 45 degrees, enlarged until no corner is visible: a central crop."""
     return join(rotate(degrees), scale(math.sqrt(2), math.sqrt(2)))
 
 
-# What a view does about the centre of a square: the list of test-time augmentation is that of `dihedral`'s draws.
+# The maps of the views about the centre of a square, shared by test-time augmentation and the draws of `dihedral`.
 VIEW_MAPS: dict[str, Affine] = {
     "plain": IDENTITY,
     "hflip": scale(-1, 1),

@@ -1,4 +1,4 @@
-"""What is kept of each image to find its duplicates: a hash of the file, perceptual hashes, and a thumbnail."""
+"""The data that `find_duplicates` keeps of each image: a hash of the file, perceptual hashes, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from imettk.errors import DataError
 from imettk.progress import progress_bar
 
 THUMB = 64  # side of a thumbnail in pixels
-BLANK = 2.0  # standard deviation of a channel below which a perceptual hash says nothing
-CUT = 3  # pixels of the thumbnail, 5%, that are off each side for the hashes of what a copy may have been cut to
+BLANK = 2.0  # standard deviation of a channel below which its perceptual hash is meaningless
+CUT = 3  # pixels of the thumbnail (5%) cropped from each side, for the hashes of what a copy may have been cropped to
 
 
 class Hashes(NamedTuple):
-    """Of N images.
+    """Hashes of N images.
 
     Attributes:
         files: SHA-256 of each image's files, str (N,).
         perceptual: pHash of each of K channels, uint64 (N, K).
-        mirrored: those of the mirrored image.
-        cut: those of the image with 5% off each side.
+        mirrored: pHash of the mirrored image.
+        cut: pHash of the image with 5% cropped from each side.
         thumbs: uint8 (N, 64, 64, 3).
-        blank: channels without anything in them, whose pHash is by chance, bool (N, K).
-        bad: why an image could not be read, by position; what stands above for it means nothing.
+        blank: channels without content, whose pHash is arbitrary, bool (N, K).
+        bad: reasons why images could not be read, by position; their other entries are meaningless.
     """
 
     files: np.ndarray
@@ -44,9 +44,9 @@ class Hashes(NamedTuple):
 
 
 def phash(channel: np.ndarray) -> int:
-    """The perceptual hash of one channel, uint8 or float (H, W), as 64 bits.
+    """Return the perceptual hash of one channel, uint8 or float (H, W), as 64 bits.
 
-    The 8 x 8 lowest frequencies of a 32 x 32 cosine transform, each above their median or not (Zauner 2010,
+    The 8 x 8 lowest frequencies of a 32 x 32 cosine transform, each compared with their median (Zauner 2010,
     "Implementation and Benchmarking of Perceptual Image Hash Functions", in the form of the `imagehash` library).
     """
     small = cv2.resize(channel, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -60,9 +60,9 @@ def hash_images(
     """Hash every image, in parallel.
 
     Args:
-        load: gives an image by position, uint8 (64, 64, channels), or raises `DataError`; called from several threads.
+        load: returns an image by position, uint8 (64, 64, channels), or raises `DataError`; several threads call it.
         files: paths of each image's files.
-        each_channel: a hash of each of the first three channels, as for microscopy; else one of the grey image.
+        each_channel: hash each of the first three channels, as for microscopy; otherwise the grey image.
     """
     count, channels = len(files), 1
     if each_channel and count:
@@ -103,7 +103,7 @@ def hash_images(
         warnings.filterwarnings("ignore", module="PIL")
         for _ in pool.map(work, range(count)):
             bar.update()
-    return hashes._replace(bad=dict(sorted(hashes.bad.items())))  # threads find them in any order
+    return hashes._replace(bad=dict(sorted(hashes.bad.items())))  # threads insert in any order
 
 
 def _first_readable(load: Callable[[int], np.ndarray], count: int) -> np.ndarray:

@@ -12,12 +12,12 @@ import numpy as np
 from imettk.data.containers import Shape, npy_content
 from imettk.data.stacks import ID_NAME, find_stacks, name_any, name_arrays, places_of, shared_folder
 
-INDEXED = 16  # bytes of a file for one of the index of its names, at least
-MOST_OPENED = 64  # datasets side by side, beyond which none is looked at before it is read: each is an image
+INDEXED = 16  # bytes of a file per byte of its index of names, at least
+MOST_OPENED = 64  # datasets in a group up to which each is opened to see what it holds; above, each is an image
 
 
 class _Stack(NamedTuple):
-    """A dataset whose first axis counts images, the folder that it stands for, and the place of each name."""
+    """A dataset whose first axis counts images, the folder that it stands for, and the position of each name."""
 
     path: str
     folder: str
@@ -28,10 +28,10 @@ class _Index(NamedTuple):
     """The datasets of images.
 
     Attributes:
-        single: the path of each that is one image, by its name.
-        stacks: those that hold many.
-        wholes: the path of each by its name where all are an image each; see `name_arrays`.
-        doubtful: the names by which it shows that they are.
+        single: path of each dataset that is one image, by its name.
+        stacks: datasets that hold many images.
+        wholes: path of each dataset by its name if every dataset is one image; see `name_arrays`.
+        doubtful: names that, if wanted, show that every dataset is one image.
     """
 
     single: dict[str, str]
@@ -43,9 +43,9 @@ class _Index(NamedTuple):
 class Hdf5File:
     """The images of an HDF5 file; see `data.containers.Container`.
 
-    A member is a dataset, by its path in the file without the groups that all members share: one of file bytes (a
-    scalar, or one dimension of bytes), or of an array. Of a dataset with one more axis in front, a member is called by
-    the dataset of ids beside it, else by its position from 0.
+    A member is a dataset of an encoded file (a scalar, or one dimension of bytes) or of an array, named by its path
+    without the groups that all members share. Images of a dataset with one more leading axis are named by a dataset of
+    ids beside it, or else by position from 0.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,7 +80,7 @@ class Hdf5File:
         return None
 
     def _find(self, name: str) -> Any:
-        """Return the dataset of this very path, which spares listing those of hundreds of thousands."""
+        """Return the dataset of this exact path: it saves listing a file with hundreds of thousands of datasets."""
         try:
             return _open(self._file, name)
         except (KeyError, ValueError):
@@ -95,16 +95,17 @@ class Hdf5File:
         groups: dict[str, list[str]] = {}
         for path in _list_datasets(self._file):
             groups.setdefault(path.rpartition("/")[0], []).append(path)
+        # Opening a dataset takes long enough that a group of many is not inspected: there each dataset is an image.
         many = [path for paths in groups.values() if len(paths) > MOST_OPENED for path in paths]
         looked = {group: paths for group, paths in groups.items() if len(paths) <= MOST_OPENED}
         datasets = {path: _open(self._file, path) for paths in looked.values() for path in paths}
         shapes = {path: dataset.shape or () for path, dataset in datasets.items()}
-        found = {*([] if many else find_stacks(shapes)), *(path for path in shapes if _holds_files(datasets[path]))}
+        is_many = {*([] if many else find_stacks(shapes)), *(path for path in shapes if _holds_files(datasets[path]))}
         single, stacks = many.copy(), list[tuple[str, Any]]()
         for paths in looked.values():
-            own = [path for path in paths if path in found]
-            stacks += [(path, _places(datasets[path], [(other, datasets[other]) for other in paths])) for path in own]
-            single += [path for path in paths if not own and _is_image(datasets[path])]
+            there = [path for path in paths if path in is_many]
+            stacks += [(path, _places(datasets[path], [(other, datasets[other]) for other in paths])) for path in there]
+            single += [path for path in paths if not there and _is_image(datasets[path])]
         arrays = {path for path, _ in stacks if len(shapes[path]) > 1}
         wholes = name_arrays([*single, *arrays]) if arrays or len(single) == 1 else {}
         doubtful = [name for name, path in wholes.items() if path in arrays or not arrays]
@@ -112,7 +113,7 @@ class Hdf5File:
 
 
 def _list_datasets(file: Any) -> list[str]:
-    """Return the paths of all datasets; links to other files are none."""
+    """Return the paths of all datasets, without links to other files."""
     paths: list[str] = []
 
     def visit(name: bytes, info: Any) -> None:
@@ -124,7 +125,10 @@ def _list_datasets(file: Any) -> list[str]:
 
 
 def _open(file: Any, path: str) -> Any:
-    """Return a dataset; KeyError where there is none but by a link, ValueError where its values lie in another file."""
+    """Open a dataset; raise KeyError if it is missing or a link, ValueError if its values lie in another file.
+
+    A file that people share must not make the reader open other files of the machine.
+    """
     name = path.encode("utf-8", "surrogateescape")
     ends = [*(match.start() for match in re.finditer(b"/", name)), len(name)]
     try:
@@ -141,18 +145,18 @@ def _open(file: Any, path: str) -> Any:
 
 
 def _holds_files(dataset: Any) -> bool:
-    """Return whether a dataset holds the bytes of many files; texts may be ids."""
+    """Return whether a dataset holds many encoded files; fixed-length text may be ids."""
     shape, dtype = dataset.shape, dataset.dtype
     return shape is not None and len(shape) == 1 != shape[0] and _is_file(dtype) and dtype.kind != "S"
 
 
 def _is_file(dtype: np.dtype) -> bool:
-    """Return whether each value of a dataset is the bytes of a whole file."""
+    """Return whether each value of a dataset is a whole encoded file."""
     return h5py.check_vlen_dtype(dtype) == np.uint8 or (dtype.kind in "VS" and dtype.itemsize > 1)
 
 
 def _is_image(dataset: Any) -> bool:
-    """Return whether a dataset that is no stack may be one image: file bytes, or an array."""
+    """Return whether a dataset that is not a stack may be one image: an encoded file, or an array."""
     shape, dtype = dataset.shape, dataset.dtype
     if shape is None or len(shape) > 1:
         return shape is not None
@@ -160,14 +164,14 @@ def _is_image(dataset: Any) -> bool:
 
 
 def _places(dataset: Any, beside: Sequence[tuple[str, Any]]) -> dict[str, int]:
-    """Return the place of each image of a stack by its name."""
+    """Return the position of each image of a stack by its name."""
     count = dataset.shape[0]
     ids = (other for path, other in beside if ID_NAME.fullmatch(path.rpartition("/")[2]) and other.shape == (count,))
     return places_of(count, (other[()].tolist() for other in ids))
 
 
 def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tuple[dict[str, str], list[_Stack]]:
-    """Name members without the groups that all of them share; a stack is a group of its images."""
+    """Name members without the groups that all of them share; a stack acts as a group of its images."""
     shared = shared_folder([path[: path.rfind("/") + 1] for path in single] + [f"{path}/" for path, _ in stacks])
     members = {path[len(shared) :]: path for path in single}
     if not stacks and len(single) > 1:
@@ -176,13 +180,13 @@ def _shorten(single: list[str], stacks: list[tuple[str, dict[str, int]]]) -> tup
 
 
 def _content(dataset: Any, place: tuple[int, ...]) -> bytes:
-    """Return file bytes as they are, and an array as a `.npy` file."""
+    """Return an encoded file unchanged, and an array as a `.npy` file."""
     low, is_file = dataset.id, dataset.dtype.kind in "VS"
     if place or low.dtype.hasobject:
         array = np.asarray(dataset[place])
-        if array.dtype.hasobject and array.size == 1:  # bytes of any length
+        if array.dtype.hasobject and array.size == 1:  # bytes of variable length
             array = np.asarray(array.item())
-    else:  # as h5py reads it, with less around it; bytes may have a tag, which the type in the file has too
+    else:  # h5py's own read with less overhead; opaque bytes need the tagged type of the file
         array = np.empty(low.shape, low.dtype)
         low.read(h5py.h5s.ALL, h5py.h5s.ALL, array, low.get_type() if is_file else None)
     is_file = is_file or (array.ndim == 1 and array.dtype == np.uint8)

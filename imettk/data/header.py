@@ -1,7 +1,7 @@
-"""What the first and last bytes of an image file say, read without decoding: enough to choose how to decode it.
+"""The first and last bytes of an image file, read without decoding: enough to choose the decoder.
 
-OpenCV is the fast decoder, but it returns pixels for some files that were cut, drops alpha, and knows fewer formats
-and places for an orientation than Pillow. So it only gets files that this module vouches for; Pillow decodes the rest.
+OpenCV is the fast decoder, but it returns pixels for some truncated files, drops alpha, and knows fewer formats and
+fewer places of an orientation than Pillow. So it gets only files that this module accepts; Pillow decodes the rest.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 
 class Header(NamedTuple):
-    """A file that OpenCV decodes rightly.
+    """A file that OpenCV decodes correctly.
 
     Attributes:
         height: in pixels, as stored.
         width: as stored.
-        transposed: its EXIF orientation exchanges height and width.
-        reducible: it can be decoded at 1/2, 1/4 or 1/8 of its size in less time.
-        whole: its end is there; where it is not seen, the file may have been cut, or something else follows the image.
-        deep: it has more than 8 bits a channel.
-        spare: bytes (from, to) that say nothing of the pixels, and that OpenCV's decoders may complain of.
-        profile: those of a colour profile of a colour image, which may change what is made of it in grey.
+        transposed: its EXIF orientation swaps height and width.
+        reducible: decoding at 1/2, 1/4 or 1/8 of its size saves time.
+        whole: its end was found; otherwise it may be truncated, or something else follows the image.
+        deep: it has more than 8 bits per channel.
+        spare: byte ranges (from, to) without influence on the pixels, about which OpenCV's decoders may complain.
+        profile: byte range of a colour profile in a colour image; it may change the conversion to grey.
     """
 
     height: int
@@ -37,7 +37,7 @@ class Header(NamedTuple):
 
 
 def read_header(content: bytes) -> Header | None:
-    """The header of a JPEG, PNG or WebP without alpha or other rarities; None for everything else, bad files too."""
+    """Return the header of a JPEG, PNG or WebP without alpha or other rarities; None for anything else or damaged."""
     try:
         if content.startswith(b"\xff\xd8\xff"):
             return _read_jpeg(content)
@@ -45,21 +45,21 @@ def read_header(content: bytes) -> Header | None:
             return _read_png(content)
         if content.startswith(b"RIFF") and content[8:16] == b"WEBPVP8 ":
             return _read_webp(content)
-    except (struct.error, IndexError):  # it ends within its header
+    except (struct.error, IndexError):  # truncated within its header
         pass
     return None
 
 
-# Start of frame in all its kinds: 0xC4, 0xC8 and 0xCC in that range are something else (ITU-T T.81, table B.1).
+# Start-of-frame markers; 0xC4, 0xC8 and 0xCC in that range mean something else (ITU-T T.81, table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _EXIF_START = b"Exif\0\0"
-# Tables, scans, comments and applications' data, which may stand between scans; and what ends one (the same, B.1.1).
+# Segments that may stand between scans (tables, comments, application data), and the end of a scan (same, B.1.1).
 _BETWEEN_SCANS = frozenset((0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def _read_jpeg(content: bytes) -> Header | None:
-    """Walks the segments up to the frame's; grey and YCbCr only: four components are CMYK, which Pillow converts."""
+    """Walk the segments up to the frame; accept grey and YCbCr: four components are CMYK, which Pillow converts."""
     at, transposed = 2, False
     while content[at] == 0xFF:
         marker = content[at + 1]
@@ -79,24 +79,24 @@ def _read_jpeg(content: bytes) -> Header | None:
 
 
 def _ends_rightly(content: bytes, at: int) -> bool:
-    """Whether scans and their tables, from here on, are followed by the end of the image.
+    """Return whether only scans and their tables follow, up to the end of the image.
 
-    Within a scan 0xFF stands before 0, as itself, or before a restart marker. Where something else breaks in, bytes
-    were lost or changed, and OpenCV makes up the rest of the image.
+    Within a scan 0xFF is followed by 0 (a literal 0xFF) or by a restart marker. Anything else means that bytes were
+    lost or changed, and OpenCV would make up the rest of the image.
     """
     while content[at] == 0xFF and content[at + 1] in _BETWEEN_SCANS:
         (length,) = struct.unpack_from(">H", content, at + 2)
         in_scan, at = content[at + 1] == 0xDA, at + 2 + length
         if in_scan:
-            found = _SCAN_END.search(content, at)
-            if found is None:
+            end = _SCAN_END.search(content, at)
+            if end is None:
                 return False
-            at = found.start()
+            at = end.start()
     return content[at : at + 2] == b"\xff\xd9"
 
 
 def _orientation(tiff: bytes) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none (tag 0x0112 of IFD 0, CIPA DC-008)."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none (tag 0x0112 of IFD 0, CIPA DC-008)."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return 1
@@ -112,21 +112,21 @@ def _orientation(tiff: bytes) -> int:
     return 1
 
 
-# Chunks by which a PNG has alpha (tRNS), is animated (acTL), or may hold an orientation (the others).
+# Chunks of a PNG that has alpha (tRNS), is animated (acTL) or may have an orientation (eXIf).
 _PNG_RARITIES = (b"tRNS", b"acTL", b"eXIf")
-# Chunks that libpng heeds where it makes grey of colours, and frames of animations.
+# Ancillary chunks that are kept: libpng's conversion of colours to grey uses them, or they hold frames of animations.
 _PNG_KEPT = (b"gAMA", b"cHRM", b"sRGB", b"fcTL", b"fdAT")
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_PROFILES = (b"Raw profile type", b"XML:com.adobe.xmp")
-_LONGEST_PROFILE = 8_000_000  # bytes, libpng's own limit
-_LOWER = 0x20  # of a chunk's first letter: a decoder may pass it over (PNG, 5.4)
+_LONGEST_PROFILE = 8_000_000  # bytes; libpng's own limit
+_LOWER = 0x20  # bit of a chunk's first letter: ancillary, so decoders may ignore it (PNG, 5.4)
 
 
 def _read_png(content: bytes) -> Header | None:
-    """Walks all chunks to the last; grey, RGB and palette without alpha.
+    """Walk all chunks to the last; accept grey, RGB and palette without alpha.
 
-    Most chunks that a decoder may pass over are spare: OpenCV takes nothing from them, and libpng prints a line for
-    each that is broken, whenever it is decoded.
+    Most ancillary chunks are spare: OpenCV takes nothing from them, but libpng prints a line for each broken one,
+    every time the file is decoded.
     """
     width, height = struct.unpack_from(">II", content, 16)
     if content[25] not in (0, 2, 3) or 0 in (height, width):
@@ -150,7 +150,7 @@ def _read_png(content: bytes) -> Header | None:
 
 
 def has_broken_profile(content: bytes) -> bool:
-    """Whether a PNG has a colour profile that cannot be one."""
+    """Return whether a PNG has an invalid colour profile."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return False
     at = 8
@@ -165,7 +165,7 @@ def has_broken_profile(content: bytes) -> bool:
 
 
 def _holds_profile(chunk: bytes) -> bool:
-    """Whether a profile has a name, is as long as it says, and is signed (PNG, 11.3.3.3; ICC.1, 7.2)."""
+    """Return whether a profile has a name, its stated length, and the signature (PNG, 11.3.3.3; ICC.1, 7.2)."""
     name, _, packed = chunk.partition(b"\0")
     try:
         profile = zlib.decompressobj().decompress(packed[1:], _LONGEST_PROFILE)
@@ -175,7 +175,7 @@ def _holds_profile(chunk: bytes) -> bool:
 
 
 def _read_webp(content: bytes) -> Header | None:
-    """A lossy WebP without extensions: no alpha, no animation, no EXIF (RFC 9649, section 2.5)."""
+    """Accept a lossy WebP without extensions: no alpha, no animation, no EXIF (RFC 9649, section 2.5)."""
     (size,), (length,) = struct.unpack_from("<I", content, 4), struct.unpack_from("<I", content, 16)
     width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", content, 26))
     if 0 in (height, width):

@@ -1,4 +1,4 @@
-"""Identities that turned out to be one: lists of names that are merged into a single label."""
+"""Identities that turned out to be the same: lists of names that are merged into one label."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from imettk.errors import DataError
 
 
 def read_merged(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> list[list[str]]:
-    """The lines of `merged_csv`, each the names of one identity; none where the format has no such file.
+    """Read the lines of `merged_csv`, each the names of one identity; empty without such a file.
 
     Raises:
-        DataError: a name stands twice (two lines that share one have to be joined by hand: which of them is wrong
-            cannot be told), or it is the unknown label.
+        DataError: a name is repeated (which of two lines is wrong is for a person to decide), or is the unknown label.
     """
     if table_format.merged_csv is None:
         return []
@@ -31,15 +30,18 @@ def read_merged(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
     names = pd.Series([name for line in lines for name in line], dtype=str)
     require_unique(names, csv)
     if (names == table_format.unknown_label).any():
-        raise DataError(f"{csv}: the unknown label {table_format.unknown_label} is many identities, not one")
+        raise DataError(f"{csv}: the unknown label {table_format.unknown_label} stands for many identities")
     return lines
 
 
 def merge_labels(
     table_format: TableFormat, data_dir: Path, frames: Sequence[pd.DataFrame], remarks: list[str]
 ) -> dict[str, str]:
-    """Which labels are another one: of each line of `merged_csv` all but the one with the most rows, or the first of
-    those. Says in a remark how many rows that changes, and which names have no row."""
+    """Return the label that replaces each merged one.
+
+    Of each line of `merged_csv` the label with the most rows stays, or the first of several. Remarks count the rows
+    that change and list the names without rows.
+    """
     lines = read_merged(table_format, data_dir, remarks)
     if not lines:
         return {}
@@ -47,20 +49,20 @@ def merge_labels(
     counts = Counter(cell.strip() for frame in frames for cell in frame[column])
     merged: dict[str, str] = {}
     for line in lines:
-        kept = max(line, key=lambda name: counts[name])  # the first of the largest
+        kept = max(line, key=lambda name: counts[name])  # `max` returns the first of several
         merged |= {name: kept for name in line if name != kept}
     csv = data_dir / str(table_format.merged_csv)
     lost = [name for line in lines for name in line if not counts[name]]
     changed = [name for name in merged if counts[name]]
     rows = sum(counts[name] for name in changed)
-    remarks.append(f"{csv}: {list_names(changed, 'label')} merged into another, with {rows} rows in all")
+    remarks.append(f"{csv}: {list_names(changed, 'label')} merged into others, with {rows} rows in total")
     if lost:
         remarks.append(f"{csv}: {list_names(lost, 'name')} not in the training table")
     return merged
 
 
 def merged_into(labels: Sequence[str], lines: Sequence[Sequence[str]]) -> dict[str, str]:
-    """`merge_labels` again, from the labels that are left: of each line, the names that are not the one that is."""
+    """Return the same mapping as `merge_labels`, recovered from the labels that remained."""
     known = set(labels)
     merged: dict[str, str] = {}
     for line in lines:

@@ -1,7 +1,7 @@
-"""Folds for tables of identities, thousands of them with a few images each: functions of (identities, plan), seeded.
+"""Folds for tables of thousands of identities with a few images each, as seeded functions of (identities, plan).
 
-A unit is an image, or a group of images that stay together; its identity is a class index, or `UNKNOWN`, or `MIXED`
-where a group has several.
+A unit is an image, or a group of images that stay together. Its identity is a class index, `UNKNOWN`, or `MIXED` for a
+group of several identities.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ UNKNOWN, MIXED = -1, -2
 
 
 def identities_of_units(targets: np.ndarray, member: np.ndarray, num_units: int) -> np.ndarray:
-    """What each unit shows, int64 (U,); `MIXED` too for one without a row.
+    """Return the identity of each unit, int64 (U,); `MIXED` also for a unit without rows.
 
     Args:
-        targets: int64 (N,), `UNKNOWN` where it is of no known identity.
-        member: the unit of each row, int64 (N,).
+        targets: int64 (N,), `UNKNOWN` for an unknown identity.
+        member: unit of each row, int64 (N,).
     """
     lowest = np.full(num_units, np.iinfo(np.int64).max)
     highest = np.full(num_units, np.iinfo(np.int64).min)
@@ -29,7 +29,7 @@ def identities_of_units(targets: np.ndarray, member: np.ndarray, num_units: int)
 
 
 def deal_evenly(identities: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """Deal units in turn, so that folds differ by one unit at most, of each identity and in all; int64 (U,)."""
+    """Deal units in turn, so that folds differ by at most one unit per identity and in total; int64 (U,)."""
     rng = np.random.default_rng(seed)
     order = _in_turn(identities, rng)
     folds = np.empty(len(identities), np.int64)
@@ -38,11 +38,11 @@ def deal_evenly(identities: np.ndarray, num_folds: int, seed: int) -> np.ndarray
 
 
 def hold_out(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
-    """The fold in which each unit validates, int64 (U,), -1 for none.
+    """Return the fold in which each unit validates, int64 (U,), -1 for none.
 
-    Each fold holds out one unit, or `hold_out_share` of them, of every identity with `hold_out_from` units or more: no
-    unit twice, so an identity with fewer units than folds is missing from some of them. Which ones goes round, so that
-    folds become even. Unknown units are dealt to all folds; mixed ones only train.
+    Each fold holds out one unit, or `hold_out_share` of the units, of every identity with at least `hold_out_from`
+    units. No unit is held out twice, so an identity with fewer units than folds is missing from some folds; which ones
+    rotates, so that folds become even. Unknown units are dealt to all folds; mixed ones only train.
     """
     folds = np.full(len(identities), -1, np.int64)
     unknown = identities == UNKNOWN
@@ -53,20 +53,20 @@ def hold_out(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
     member = np.unique(identities[known], return_inverse=True)[1]
     counts = np.bincount(member)
     share = plan.hold_out_share
-    # A share such as 0.29 of 100 is a little less than 29 in floating point.
-    each = np.ones_like(counts) if share is None else np.floor(counts * share + 1e-9).astype(np.int64)
-    each[counts < plan.hold_out_from] = 0
-    times = np.where(each > 0, np.minimum(plan.num_folds, counts // np.maximum(each, 1)), 0)
+    # 1e-9: a share such as 0.29 of 100 is slightly below 29 in floating point.
+    quotas = np.ones_like(counts) if share is None else np.floor(counts * share + 1e-9).astype(np.int64)
+    quotas[counts < plan.hold_out_from] = 0
+    times = np.where(quotas > 0, np.minimum(plan.num_folds, counts // np.maximum(quotas, 1)), 0)
 
     rng = np.random.default_rng(plan.seed)
-    # Those that are held out in equal numbers stand together, the largest first, and the folds are taken in turn.
-    line = np.lexsort((rng.permutation(len(counts)), -each))
+    # Identities with the same quota stand together, largest quota first, and folds are taken in turn along the line.
+    line = np.lexsort((rng.permutation(len(counts)), -quotas))
     first = np.empty_like(counts)
     first[line] = np.cumsum(times[line]) - times[line]
     order = np.lexsort((rng.permutation(len(known)), member))
     place = np.empty(len(known), np.int64)
     place[order] = np.arange(len(known)) - np.repeat(np.cumsum(counts) - counts, counts)
-    turn = place // np.maximum(each, 1)[member]
+    turn = place // np.maximum(quotas, 1)[member]
     chosen = turn < times[member]
     names = rng.permutation(plan.num_folds)
     folds[known[chosen]] = names[(first[member] + turn)[chosen] % plan.num_folds]
@@ -74,12 +74,12 @@ def hold_out(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
 
 
 def unknown_folds(identities: np.ndarray, plan: FoldConfig, *, eligible: np.ndarray) -> np.ndarray:
-    """The fold that holds out each whole identity as an unknown one, int64 (C,), -1 for none.
+    """Return the fold that holds out each whole identity as an unknown one, int64 (C,), -1 for none.
 
-    Each fold takes `unknown_identities` of them, rounded, but one at least, and none that another fold takes.
+    Each fold takes the share `unknown_identities` of the identities, rounded but at least one, and no identity twice.
 
     Args:
-        identities: those that there are, int64 (any number,).
+        identities: class indices that occur, int64 (any number,).
         eligible: which of C class indices may be taken, bool (C,).
 
     Raises:
@@ -89,20 +89,20 @@ def unknown_folds(identities: np.ndarray, plan: FoldConfig, *, eligible: np.ndar
     if not plan.unknown_identities:
         return folds
     num_identities = len(np.unique(identities[identities >= 0]))
-    # With a share of 1 / num_folds, rounding up would ask for more than there are.
-    each = max(1, min(round(plan.unknown_identities * num_identities), num_identities // plan.num_folds))
+    # The minimum: at a share of 1 / num_folds, rounding up would ask for more than there are.
+    quota = max(1, min(round(plan.unknown_identities * num_identities), num_identities // plan.num_folds))
     candidates = np.flatnonzero(eligible)
-    if len(candidates) < each * plan.num_folds:
+    if len(candidates) < quota * plan.num_folds:
         raise DataError(
-            f"{plan.num_folds} folds cannot hold out {each} identities each as unknown ones: {len(candidates)} can be; "
-            "set --folds.unknown-identities lower"
+            f"{plan.num_folds} folds cannot hold out {quota} unknown identit{'y' if quota == 1 else 'ies'} each: only "
+            f"{len(candidates)} qualify; lower --folds.unknown-identities"
         )
-    chosen = np.random.default_rng(plan.seed).permutation(candidates)[: each * plan.num_folds]
+    chosen = np.random.default_rng(plan.seed).permutation(candidates)[: quota * plan.num_folds]
     folds[chosen] = np.arange(len(chosen)) % plan.num_folds
     return folds
 
 
 def _in_turn(identities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Units of an identity behind each other, and identities too, in random order, int64 (U,)."""
+    """Return the order of units in which those of an identity are adjacent, otherwise random, int64 (U,)."""
     names, member = np.unique(identities, return_inverse=True)
     return np.lexsort((rng.permutation(len(member)), rng.permutation(len(names))[member]))

@@ -1,4 +1,4 @@
-"""Which image files a table's ids name, and that no id leads elsewhere."""
+"""Names of image files: matching ids to files, and ids that would lead out of the data folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from imettk.errors import DataError
 IMAGE_ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")).union(
     *(kind.endings for kind in IMAGE_READERS.values())
 )
-ENDING_SIGNS = "._-"  # with which that begins which a file's name has behind its id
-# Ids that may lead elsewhere: a step up, or the beginning of an absolute path, also as Windows writes it.
+ENDING_SIGNS = "._-"  # first characters of what may follow an id in a file name
+# Ids that may lead elsewhere: with a step up, or absolute, including Windows paths.
 _LEADING = r"\.\.|^[/\\]|^[A-Za-z]:[/\\]"
 
 
 def refuse_leaving(ids: pd.Series, csv: Path, folder: Path, data_dir: Path) -> None:
-    """Raise `DataError` where `find_leaving` finds ids, or the name of the folder is no text."""
+    """Raise `DataError` if `find_leaving` finds ids, or the folder's name is not UTF-8."""
     require_utf8(folder)
     if bad := find_leaving(ids, folder, data_dir):
         raise DataError(
@@ -33,9 +33,9 @@ def refuse_leaving(ids: pd.Series, csv: Path, folder: Path, data_dir: Path) -> N
 
 
 def find_leaving(ids: pd.Series, folder: Path, data_dir: Path) -> list[str]:
-    """Return ids that are absolute paths, or lead out of both the data folder and that of the images.
+    """Return the ids that are absolute paths, or lead out of both the data folder and the images' folder.
 
-    Links may lead anywhere, but not a step up from where they lead to.
+    Links may lead anywhere, but a step up from their target must not lead out.
     """
     return [name for name in ids[ids.str.contains(_LEADING)].tolist() if _leaves(name, folder, data_dir)]
 
@@ -47,7 +47,7 @@ def _leaves(name: str, folder: Path, data_dir: Path) -> bool:
     if ".." not in parts:
         return False
     last_step = len(parts) - parts[::-1].index("..")
-    for resolve in (os.path.abspath, os.path.realpath):
+    for resolve in (os.path.abspath, os.path.realpath):  # as written, and with links followed
         place = resolve(os.path.join(folder, *parts[:last_step]))
         roots = [resolve(root) for root in (data_dir, folder)]
         if not any(place == root or place.startswith(root.rstrip(os.sep) + os.sep) for root in roots):
@@ -56,10 +56,10 @@ def _leaves(name: str, folder: Path, data_dir: Path) -> bool:
 
 
 class FileIndex:
-    """Names of files in one folder, found also by another ending or in another Unicode form (NFC and NFD).
+    """Index of the file names in a folder, which also matches other endings and Unicode forms (NFC and NFD).
 
     Args:
-        names: of the files.
+        names: names of the files.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -68,23 +68,23 @@ class FileIndex:
         self._composed: dict[str, list[str]] = {}
 
     def find(self, name: str, suffix: str) -> list[str]:
-        """Return the files that an id may mean, sorted: the one called so, or else all that are but for their ending.
+        """Return the files that an id may refer to, sorted: the exact one, or else those that differ in their ending.
 
         Args:
-            suffix: expected behind the id.
+            suffix: expected after the id.
         """
         if name + suffix in self._exact:
             return [name + suffix]
         if not self._exact:
             return []
-        if self._stems is None:
+        if self._stems is None:  # built at the first miss: most tables name every file exactly
             self._stems = {}
             for file in sorted(self._exact):
                 plain = compose(file)
                 self._composed.setdefault(plain, []).append(file)
                 self._stems.setdefault(without_ending(plain), []).append(file)
-        plain, beside = compose(name), without_ending("_" + suffix)[1:]  # as `_mask` of `_mask.png`
-        # An id may hold the suffix already.
+        plain, beside = compose(name), without_ending("_" + suffix)[1:]  # `_mask` of `_mask.png`
+        # An id may contain the suffix already.
         wholes = [plain + suffix, *([plain] if without_ending(plain).endswith(beside) else [])]
         for whole in wholes:
             if whole in self._composed:
@@ -101,21 +101,21 @@ def compose(name: str) -> str:
 
 
 def without_ending(name: str) -> str:
-    """Return a name without the ending of an image file; any other stays."""
+    """Return a name without the ending of an image file; other endings stay."""
     stem, ending = os.path.splitext(name)
     return stem if ending.lower() in IMAGE_ENDINGS else name
 
 
 def forms_of(name: str) -> dict[str, None]:
-    """Return the Unicode forms in which a name may stand on a disk, its own first."""
+    """Return the Unicode forms in which a disk may store a name, its own first."""
     return dict.fromkeys((name, compose(name), unicodedata.normalize("NFD", name)))
 
 
 def find_channels(name: str, suffix: str, channels: Sequence[str], is_there: Callable[[str], bool]) -> str:
-    """Return an id with the suffix, in the Unicode form in which it has a file for each channel; "" without.
+    """Return an id with the suffix, in the Unicode form that has a file for every channel; "" if none has.
 
     Args:
-        suffix: with a `*` for the channel.
+        suffix: contains a `*` for the channel.
     """
     for form in forms_of(name):
         if all(is_there(form + suffix.replace("*", channel)) for channel in channels):

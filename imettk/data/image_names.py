@@ -1,4 +1,4 @@
-"""The names of a table's images below their folder: the ids, or what a pattern makes of several columns."""
+"""Names of a table's images below their folder: the ids, or a pattern of several columns."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from imettk.data.table_files import read_rows
 _PARTS = re.compile(r"\{([^{}]+)\}|([^{}]+)")
 
 
-NAME = "\x1fname"  # the column of a frame that names its images already: no table has any called so
+NAME = "\x1fname"  # column of a frame that already names its images; no real table has a column of this name
 
 
 def has_path(table_format: TableFormat, frame: pd.DataFrame) -> bool:
-    """Return whether a table has the columns of `image_path`; where it lacks one, its ids are names of images."""
+    """Return whether a table has the columns of `image_path`; without them its ids name the images."""
     return table_format.image_path is not None and {*table_format.path_columns} <= {*frame.columns}
 
 
 def name_images(table_format: TableFormat, frame: pd.DataFrame) -> pd.Series:
-    """Return the name of each row's image below its folder, without the suffix; "" where its last cell is empty.
+    """Return the name of each row's image below its folder, without the suffix; "" if its last cell is empty.
 
-    An empty cell is no step of the way: `{chain}/{image}` is the image alone where the chain is empty.
+    An empty cell adds no step to the path: `{chain}/{image}` is just the image if the chain is empty.
     """
     if NAME in frame.columns:
         return frame[NAME]
@@ -39,7 +39,7 @@ def name_images(table_format: TableFormat, frame: pd.DataFrame) -> pd.Series:
 
 
 def _fill(step: str, frame: pd.DataFrame) -> pd.Series:
-    """Return a step of a pattern with the cells of each row."""
+    """Fill in one step of the pattern with the cells of each row."""
     text = pd.Series("", frame.index, dtype=str)
     for column, plain in _PARTS.findall(step):
         text = text + (frame[column] if column else plain)
@@ -49,15 +49,15 @@ def _fill(step: str, frame: pd.DataFrame) -> pd.Series:
 def name_test_images(
     table_format: TableFormat, data_dir: Path, csv: Path, frame: pd.DataFrame, remarks: list[str]
 ) -> pd.DataFrame:
-    """Return rows of a test set with the names that the table of test images gives to theirs.
+    """Return rows of a test set with the names of their images from the table of test images.
 
-    The id of a row that it has not stays its name; a remark counts such rows.
+    A row that this table lacks keeps its id as name; a remark counts such rows.
 
     Args:
-        csv: where these rows stand.
+        csv: file that these rows come from.
 
     Raises:
-        DataError: the table is missing, has no ids, or has one with two images.
+        DataError: the table is missing, has no ids, or gives an id two images.
     """
     if table_format.test_csv is None or table_format.image_path is None:
         return frame
@@ -72,5 +72,5 @@ def name_test_images(
     require_unique(rows["id"], test_csv)
     names = ids.map(rows.set_index("id")["name"])
     if (unknown := names.isna()).any():
-        remarks.append(f"{csv}: {list_names(ids[unknown], 'row')} without one in {test_csv.name}")
+        remarks.append(f"{csv}: {list_names(ids[unknown], 'row')} missing in {test_csv.name}")
     return frame.assign(**{NAME: names.where(~unknown, ids)})

@@ -1,4 +1,4 @@
-"""The image of each row of a table, and what is told of those that are found elsewhere than their names say."""
+"""Search for the image of each row, with remarks about images found elsewhere than named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from imettk.data.image_files import (
 )
 from imettk.errors import DataError
 
-MOST_LOOKED_AT = 1000  # names that are compared with the files
+MOST_LOOKED_AT = 1000  # names compared with the files for a hint
 
 
 def find_images(
@@ -37,26 +37,26 @@ def find_images(
     *,
     alone: bool,
 ) -> np.ndarray:
-    """Return the file of each name, by its own name from the folder, str (N,); "" where it has none.
+    """Return the file of each name as a path from the folder, str (N,); "" if there is none.
 
-    An image of several files is called with a `*` for the channel. Images that are found otherwise than by their name
-    and the format's suffix become a remark, as do those that no row names where the folder is the table's alone.
+    An image of several files keeps its `*` for the channel. Images found in another way than by name and suffix become
+    a remark, as do images without a row if the folder belongs to this table alone.
 
     Raises:
-        DataError: the folder is missing, a name means several files, two mean one, or one leads out of the folder and
-            does not end with what is there.
+        DataError: the folder is missing, a name matches several files, two match the same, or one leads out of the
+            folder and its end does not exist here.
     """
     require_utf8(folder)
     leaving = set(find_leaving(names, folder, data_dir))
     if not folder.is_dir():
-        raise DataError(f"{folder} is missing: the recipe's `table` names it as a folder of images")
+        raise DataError(f"{folder} is missing: the recipe's `table` expects images there")
     suffix, channels = table_format.image_suffix, table_format.channel_files
     data = None if os.path.realpath(folder) == os.path.realpath(data_dir) else open_tree(data_dir)
     way, back = (os.path.relpath(*ends).replace(os.sep, "/") for ends in ((folder, data_dir), (data_dir, folder)))
     search = Search(open_tree(folder), suffix, channels, data=data, way=way, back=back)
-    found = search.find_all(names.tolist(), leaving)
-    ways, files = found.ways, np.array([files[0] if files else "" for files in found.files], object)
-    doubtful = {row: files for row, files in enumerate(found.files) if len(files) > 1}
+    matches = search.find_all(names.tolist(), leaving)
+    ways, files = matches.ways, np.array([files[0] if files else "" for files in matches.files], object)
+    doubtful = {row: files for row, files in enumerate(matches.files) if len(files) > 1}
     _refuse_doubt(names, doubtful, ways, csv, folder)
     if leaving:
         refuse_leaving(names[files == ""], csv, folder, data_dir)
@@ -64,9 +64,9 @@ def find_images(
     remarks += [f"{folder}/{fault}" for fault in search.tree.unread]
     _tell_others(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
     remarks += [f"{csv}: {text}" for text in _describe_ways(names, files, ways, folder, data_dir)]
-    if found.passed:
-        lost = [f"{names.iloc[row]} is {file}" for row, file in found.passed.items()]
-        remarks.append(f"{csv}: {list_names(lost, 'row')} without an image where those of most are in {folder}")
+    if matches.passed:
+        lost = [f"{names.iloc[row]} is {file}" for row, file in matches.passed.items()]
+        remarks.append(f"{csv}: {list_names(lost, 'row')} without an image beside those of most rows in {folder}")
     if alone:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
         used = set(map(plain_path, used))
@@ -75,37 +75,37 @@ def find_images(
 
 
 def _refuse_doubt(names: pd.Series, doubtful: dict[int, list[str]], ways: np.ndarray, csv: Path, folder: Path) -> None:
-    """Raise `DataError` where names mean several files each."""
+    """Raise `DataError` if names match several files each."""
     if doubtful:
-        where = [f"{names.iloc[row]}: {' or '.join(found[:2])}" for row, found in doubtful.items()]
-        what_to_do = "say the ending with --table.image-suffix, or write it behind the id"
+        examples = [f"{names.iloc[row]}: {' or '.join(files[:2])}" for row, files in doubtful.items()]
+        what_to_do = "set the ending with --table.image-suffix, or append it to the ids"
         if any(ways[row] != HERE for row in doubtful):
-            what_to_do = "name the folder that holds the images, or their folders by columns in table.image_path"
-        raise DataError(f"{csv}: {list_names(where, 'id')} that may mean several files in {folder}: {what_to_do}")
+            what_to_do = "name the folder that holds the images, or build paths from columns with table.image_path"
+        raise DataError(f"{csv}: {list_names(examples, 'id')} that may mean several files in {folder}: {what_to_do}")
 
 
 def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path) -> None:
-    """Raise `DataError` where several names mean one file."""
+    """Raise `DataError` if several names match the same file."""
     plain = [plain_path(file) for file in files]
     counts = Counter(filter(None, plain))
     if max(counts.values(), default=1) == 1:
         return
     shared = [f"{name}: {file}" for name, file in zip(names, plain, strict=True) if counts[file] > 1]
-    raise DataError(f"{csv}: {list_names(shared, 'id')} that mean the same file as another one in {folder}")
+    raise DataError(f"{csv}: {list_names(shared, 'id')} with the same file as another id in {folder}")
 
 
 def plain_path(file: str) -> str:
-    """Return a path without steps that lead nowhere, as in `./a.jpg`."""
+    """Return a path without redundant steps, as in `./a.jpg`."""
     return posixpath.normpath(file) if "./" in file or "//" in file else file
 
 
 def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:
-    """Remark files that are called otherwise than name and suffix."""
+    """Remark files that are not named exactly by id and suffix."""
     both = zip(names.tolist(), files.tolist(), strict=True)
     pairs = [f"{name} is {file}" for name, file in both if file and file != name + suffix]
     if pairs:
-        what = f"followed by {suffix}" if suffix else "as it is"
-        remarks.append(f"{csv}: {list_names(pairs, 'image')} found by another name than the id {what}")
+        expected = f"followed by {suffix}" if suffix else "itself"
+        remarks.append(f"{csv}: {list_names(pairs, 'image')} found by another name than the id {expected}")
 
 
 def _describe_ways(
@@ -127,7 +127,7 @@ def _describe_ways(
 
 
 def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
-    """Remark images in the folder that no row names, and those below where rows name such."""
+    """Remark images in the folder without a row; also those below if rows name any there."""
     ending = suffix.rpartition("*")[2]
     others = tree.files() - used
     if any("/" in file and not file.startswith("../") for file in used):
@@ -144,15 +144,14 @@ def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remar
 
 
 def say_where(names: pd.Series, folder: Path, table_format: TableFormat) -> str:
-    """Return what the image of the first of these rows would be called, and what is there where another suffix would
-    do."""
+    """Return the expected name of the first row's image, and a file that another suffix would match."""
     suffix, name = table_format.image_suffix, str(names.iloc[0])
     text = f"that of {printable(name)} would be {printable(name + suffix)}"
     if table_format.lists_images:
         return text
     search = Search(open_tree(folder), suffix, table_format.channel_files)
-    if found := search.here(name) or search.elsewhere(name, leaves=False)[0]:
-        return f"{text}; {printable(found[0])} is not where those of most rows are, or has another ending"
+    if files := search.here(name) or search.elsewhere(name, leaves=False)[0]:
+        return f"{text}; {printable(files[0])} does not lie beside the images of most rows, or has another ending"
     if table_format.channel_files:
         return text
     known = set(names.iloc[:MOST_LOOKED_AT])

@@ -1,4 +1,4 @@
-"""Tables in JSON: lists of objects or of names, an object a line, columns, ids mapped to labels, or COCO."""
+"""Tables in JSON: lists of objects or names, one object per line, columns, ids mapped to labels, or COCO."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from imettk.data.image_files import without_ending
 from imettk.data.table_files import FileRows, columns_of, holds_pixels, is_scalar, make_table
 from imettk.errors import DataError
 
-ID, LABEL = "id", "label"  # names of columns that a mapping does not name
-KEYS = (ID, "index", "key")  # the first that is free names a column of a mapping's keys
-LEFT_OUT = [0.0] * 65  # stands for pixels that were dropped as soon as they had been read
+ID, LABEL = "id", "label"  # column names for a mapping, which has none
+KEYS = (ID, "index", "key")  # candidates for the column of a mapping's keys; the first free one is taken
+LEFT_OUT = [0.0] * 65  # replaces pixels while the file is parsed; long enough to be recognised as pixels later
 
 
 def read_json(path: Path, remarks: list[str]) -> FileRows:
-    """Read the table in a JSON file; in a file of several hundred MB, pixels never stand in memory all together.
+    """Read the table in a JSON file.
+
+    Pixels are dropped during parsing, so that those of a file of several hundred MB are never in memory together.
 
     Raises:
         DataError: it is broken, or holds no table.
@@ -34,7 +36,7 @@ def read_json(path: Path, remarks: list[str]) -> FileRows:
     try:
         value = json.loads(text, object_pairs_hook=_read_object)
     except (ValueError, RecursionError) as error:
-        if text.lstrip().startswith("{") and str(error).startswith("Extra data"):  # an object a line
+        if text.lstrip().startswith("{") and str(error).startswith("Extra data"):  # one object per line
             return _of_lines(path, text.split("\n"), remarks)
         raise DataError(f"{path} is broken JSON: {error}") from None
     del text
@@ -44,14 +46,14 @@ def read_json(path: Path, remarks: list[str]) -> FileRows:
 
 
 def read_json_lines(path: Path, remarks: list[str]) -> FileRows:
-    """Read a file with a JSON object on each line; errors as of `read_json`."""
+    """Read a file with a JSON object on each line; raises as `read_json`."""
     with _open(path) as lines:
         return _of_lines(path, lines, remarks)
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[IO[str]]:
-    """Open a JSON file, which is unpacked where its name ends with .gz."""
+    """Open a JSON file, and unpack it if its name ends with .gz."""
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opened(path, "rb") as file:
@@ -59,14 +61,14 @@ def _open(path: Path) -> Iterator[IO[str]]:
         with opened(path, "rt", encoding=encoding) as file:
             yield file
     except (UnicodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is no JSON: {error}") from None
+        raise DataError(f"{path} is not JSON: {error}") from None
 
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object with short lists in place of pixels, unless it may be one of columns, which are all lists."""
+    """Replace pixels in an object by a short list, unless it is an object of columns (all of them are lists)."""
     record = dict(pairs)
     if len(record) < len(pairs) and (doubles := [name for name, value in pairs if record[name] != value]):
-        raise ValueError(f"{list_names(doubles, 'name')} in one object twice, with another value")
+        raise ValueError(f"{list_names(doubles, 'name')} repeated in one object with another value")
     lists = [name for name, value in pairs if isinstance(value, list)]
     if len(lists) < len(record):
         record |= {name: LEFT_OUT for name in lists if holds_pixels(record[name])}
@@ -83,13 +85,13 @@ def _of_lines(path: Path, lines: Iterable[str], remarks: list[str]) -> FileRows:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is broken JSON: {error}") from None
         if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number} is no JSON object")
+            raise DataError(f"{path}, line {number} is not a JSON object")
         records.append(record)
     return FileRows(_of_records(path, records, remarks), f"JSON lines, {len(records)} rows")
 
 
 def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
-    """The table that a value of JSON is."""
+    """Return the table in a JSON value."""
     if isinstance(value, dict) and _maps_images_to_lists(value):
         records = _with_keys((name, record) for name, part in value.items() for record in part or [{}])
         form = f"JSON that maps {len(value)} names to lists of objects, {len(records)} rows"
@@ -97,7 +99,7 @@ def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
     if isinstance(value, dict) and len(inner := [name for name, part in value.items() if _are_records(part)]) == 1:
         others = [name for name, part in value.items() if name != inner[0] and not is_scalar(part)]
         if others:  # {"info": ..., "data": [...]}
-            remarks.append(f"{path}: left out {list_names(others, 'part')} beside {inner[0]}, which is the table")
+            remarks.append(f"{path}: left out {list_names(others, 'part')} beside the table {inner[0]}")
         value = value[inner[0]]
     if _are_records(value):
         return FileRows(_of_records(path, value, remarks), f"JSON, a list of {len(value)} objects")
@@ -120,14 +122,16 @@ def _of_value(path: Path, value: Any, remarks: list[str]) -> FileRows:
 
 
 def _maps_images_to_lists(value: dict[str, Any]) -> bool:
-    """Whether names of images are mapped to lists of objects, of which some may be empty."""
+    """Return whether names of images are mapped to lists of objects; some lists may be empty."""
     lists = all(part == [] or _are_records(part) for part in value.values())
     return lists and any(value.values()) and all(without_ending(name) != name for name in value)
 
 
 def _with_keys(parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Objects of a mapping, each with its key, by a name that none of them has; where all have an id of their own, it
-    stands last, and just counted ones are left out."""
+    """Return the objects of a mapping, each with its key in a column of its own.
+
+    If all objects have an id, the key column comes last, and keys that only count are dropped.
+    """
     parts = list(parts)
     column = _free_name({name for _, part in parts for name in part})
     if column == ID:
@@ -138,12 +142,12 @@ def _with_keys(parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, An
 
 
 def _free_name(taken: Collection[str]) -> str:
-    """Return a name for a column of keys beside columns of these names."""
+    """Return a name for a column of keys that is not taken."""
     return next((name for name in KEYS if name not in taken), max(taken, key=len, default="") + "_key")
 
 
-def _no_table(path: Path, why: str) -> DataError:
-    return DataError(f"{path} holds no table that is understood: {why}")
+def _no_table(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} holds no table in a known form: {reason}")
 
 
 def _are_records(value: Any) -> bool:
@@ -151,19 +155,19 @@ def _are_records(value: Any) -> bool:
 
 
 def _of_records(path: Path, records: Sequence[dict[str, Any]], remarks: list[str]) -> pd.DataFrame:
-    """Objects as rows, with every name that one of them has as a column."""
+    """Return objects as rows, with a column for every name that occurs."""
     if not records:
         raise _no_table(path, "it is empty")
     return make_table(columns_of(records), path, remarks)
 
 
 def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
-    """The columns of an object of columns, each a list, or an object with the same keys, as pandas writes; else None.
+    """Return the columns of an object of columns, as lists or as pandas writes them; None for any other object.
 
-    Names of rows that are no numbers from 0 on are a column as well. Ids that are mapped to lists look the same, but
-    for there being more ids than items.
+    Row names become a column too, unless they only count from 0. A mapping of ids to lists looks the same, except that
+    it has more ids than items.
     """
-    if set(value) == {"columns", "index", "data"}:  # as pandas writes with `orient="split"`
+    if set(value) == {"columns", "index", "data"}:  # pandas with `orient="split"`
         names, rows, index = value["columns"], value["data"], value["index"]
         if not all(isinstance(part, list) for part in value.values()):
             return None
@@ -186,8 +190,10 @@ def _find_columns(value: dict[str, Any]) -> dict[str, Sequence[Any]] | None:
 
 
 def _named_rows(names: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    """Return the names of rows as a column beside others; none where they are just counted, or are what is left of
-    counted rows beside a column that may be ids: images may be called by numbers too."""
+    """Return row names as a column, unless they carry no information.
+
+    They carry none if they only count, or are numbers left over from counting beside a column of unique ids.
+    """
     if _are_counted(names):
         return {}
     numbers = all(str(name).isdecimal() for name in names)

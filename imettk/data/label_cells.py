@@ -1,4 +1,4 @@
-"""Cells of labels as a table writes them: joined by a sign, as a list, or as a column of 0 and 1 for each label."""
+"""Label cells in the forms of tables: joined by a separator, as a list, or as a column of 0 and 1 per label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imettk.errors import DataError
 from imettk.tasks import TASKS
 
 LIST = re.compile(r"\s*(\[.*\]|\(.*\)|\{.*\})\s*", re.DOTALL)
-# Two texts without a comma between them, as arrays print themselves: Python would join them into one.
+# Two strings without a comma between them, as NumPy prints arrays: Python would concatenate them.
 _JOINED = re.compile(r"""(['"])\s+\1""")
 YES, NO = re.compile(r"1(\.0*)?|true", re.IGNORECASE), re.compile(r"0(\.0*)?|false", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
     """Return the table with all labels of a row in `label_column`, joined by `cell_separator`.
 
     Raises:
-        DataError: a cell is neither 0 nor 1, or no list; or a row that must have one label has several.
+        DataError: a cell is neither 0 nor 1, or not a list; or a row that must have one label has several.
     """
     if TASKS[table_format.task].numbered:
         return _with_joined(frame, table_format)
@@ -42,8 +42,8 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
         lists = [parse_list(cell) for cell in cells]
         if bad := [cell for cell, items in zip(cells, lists, strict=True) if items is None]:
             raise DataError(
-                f"{csv}: {list_names(bad, 'cell')} of column {table_format.label_column} that are no lists such as "
-                "['a', 'b']: --table.label-lists False reads cells that are joined by `table.label_separator`"
+                f"{csv}: {list_names(bad, 'cell')} of column {table_format.label_column} in place of lists such as "
+                "['a', 'b']: set --table.label-lists False for cells joined by `table.label_separator`"
             )
         joined = [table_format.cell_separator.join(items or ()) for items in lists]
         return frame.assign(**{table_format.label_column: pd.Series(joined, frame.index, dtype=str)})
@@ -51,7 +51,7 @@ def read_cells(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.
 
 
 def _with_joined(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:
-    """Return a table of numbers with those of a row in `label_column`, where they have several columns."""
+    """Join the numbers of each row in `label_column`, if they have several columns."""
     if not table_format.label_columns:
         return frame
     rows = frame[list(table_format.label_columns)].to_numpy(str)
@@ -68,25 +68,25 @@ def _refuse_unanswered(frame: pd.DataFrame, table_format: TableFormat, csv: Path
 
 
 def is_flag(cells: pd.Series) -> np.ndarray:
-    """Return which cells are 0 or 1, also as 0.0, 1.0, true or false, bool (N,)."""
+    """Return which cells are 0 or 1, in forms such as 0.0, 1.0, true or false, bool (N,)."""
     return (cells.str.fullmatch(YES) | cells.str.fullmatch(NO)).to_numpy(bool)
 
 
 def _join_columns(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> pd.Series:
-    """The names of the columns that are 1 in each row, joined."""
+    """Return the names of the columns that are 1 in each row, joined."""
     ids, columns = frame[table_format.id_column], table_format.label_columns
     for column in columns:
         if not (fits := is_flag(frame[column].str.strip())).all():
             bad = frame[column][~fits].unique()
             raise DataError(
-                f"{csv}: {list_names(ids[~fits], 'row')} whose cell in column {column} is neither 0 nor 1, but "
-                f"{' or '.join(map(repr, bad[:3]))}: `table.label_columns` are columns of 0 and 1"
+                f"{csv}: {list_names(ids[~fits], 'row')} with neither 0 nor 1 in column {column}, but "
+                f"{' or '.join(map(repr, bad[:3]))}: `table.label_columns` must be columns of 0 and 1"
             )
     held = np.stack([frame[column].str.strip().str.fullmatch(YES).to_numpy(bool) for column in columns], axis=1)
     if TASKS[table_format.task].exclusive and (several := held.sum(1) > 1).any():
         raise DataError(
             f"{csv}: {list_names(ids[several], 'row')} with 1 in several of the columns {', '.join(columns[:3])}, ...: "
-            "where rows may have several labels, `table.task` is multilabel"
+            "if rows may have several labels, set `table.task` to multilabel"
         )
     separator = table_format.cell_separator
     cells = [separator.join(np.array(columns, object)[row]) for row in held]
@@ -94,7 +94,7 @@ def _join_columns(frame: pd.DataFrame, table_format: TableFormat, csv: Path) -> 
 
 
 def parse_list(cell: str) -> list[str] | None:
-    """Return the items of a list as text; none of an empty cell, and None where it is no list."""
+    """Return the items of a list as text; [] for an empty cell, None if it is not a list."""
     if not cell.strip():
         return []
     if not LIST.fullmatch(cell) or _JOINED.search(cell):
@@ -103,7 +103,7 @@ def parse_list(cell: str) -> list[str] | None:
         items = ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    if isinstance(items, (str, int, float)):  # ('a') is no tuple
+    if isinstance(items, (str, int, float)):  # ('a') is not a tuple
         items = [items]
     if isinstance(items, dict) or not all(isinstance(item, (str, int, float)) for item in items):
         return None
@@ -111,18 +111,18 @@ def parse_list(cell: str) -> list[str] | None:
 
 
 def are_lists(cells: Iterable[str]) -> bool | None:
-    """Return whether cells are lists, empty ones apart; None where all are empty."""
+    """Return whether all cells, except empty ones, are lists; None if all are empty."""
     full = [cell for cell in cells if cell.strip()]
     return all(LIST.fullmatch(cell) and parse_list(cell) is not None for cell in full) if full else None
 
 
 def write_list(labels: Iterable[str]) -> str:
-    """Return labels as a list: numbers bare, others in quotes."""
+    """Return labels as a list literal: numbers bare, others in quotes."""
     return "[" + ", ".join(label if re.fullmatch(r"-?\d+", label) else repr(label) for label in labels) + "]"
 
 
 def as_flags(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list[str]]:
-    """Return 1 for each column that a row has as a label, and 0 for others.
+    """Return 1 for each column that is a label of the row, 0 for the others.
 
     Raises:
         DataError: a label has no column.
@@ -147,7 +147,7 @@ def as_table(ids: Sequence[str], rows: Sequence[Sequence[str]], table_format: Ta
 
 
 def write_cells(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:
-    """Return a table that `read_cells` has read as it was before."""
+    """Undo `read_cells`."""
     if table_format.label_columns:
         return frame.drop(columns=table_format.label_column)
     if table_format.label_lists:
@@ -157,5 +157,5 @@ def write_cells(frame: pd.DataFrame, table_format: TableFormat) -> pd.DataFrame:
 
 
 def cell_texts(rows: Iterable[Sequence[str]], table_format: TableFormat) -> list[str]:
-    """Return the labels of each row as one text, which `labels.split` takes apart again."""
+    """Return the labels of each row as one text that `labels.split` splits again."""
     return [table_format.cell_separator.join(row) for row in rows]

@@ -1,4 +1,4 @@
-"""From the label column of a table to targets, for several labels a row or one."""
+"""From the label cells of a table to targets, for one or several labels per row."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from imettk.errors import DataError
 from imettk.tasks import TASKS
 from imettk.tasks.task import is_finite
 
-MOST_VOTES = 1e9  # of a row
+MOST_VOTES = 1e9  # per row
 
 
 class Labels(NamedTuple):
-    """Which labels there are.
+    """The labels of a table.
 
     Attributes:
         names: raw labels in column order, as text.
-        groups: of each label.
-        others: labels that are another model's, passed over.
-        merged: labels that are another one, and which; see `imettk.data.identities`.
-        titles: their names of `labels_csv`; none without it.
+        groups: group of each label.
+        others: labels of another model, which are ignored.
+        merged: labels that are replaced, and by which; see `imettk.data.identities`.
+        titles: display names from `labels_csv`; empty without it.
         auxiliary: labels of auxiliary columns, each with its column.
     """
 
@@ -48,12 +48,12 @@ def list_labels(
     merged: Mapping[str, str],
     remarks: list[str] | None = None,
 ) -> Labels:
-    """The labels of `labels_csv`, or `label_columns`, or those in these tables, sorted as text or, grades, by number.
+    """Return the labels of `labels_csv`, of `label_columns`, or of these tables in sorted order (grades by number).
 
-    The unknown label is none of them, nor is one that was merged into another.
+    Neither the unknown label nor merged labels are included.
 
     Raises:
-        DataError: there is no label at all, `labels_csv` is not as described, or no group is called `only_group`.
+        DataError: there is no label at all, `labels_csv` is malformed, or no group is called `only_group`.
     """
     auxiliary = auxiliary_labels(table_format, frames)
     if TASKS[table_format.task].asks_columns:
@@ -69,8 +69,8 @@ def list_labels(
     else:
         labels = list(titles)
     gone = {*merged, table_format.unknown_label}
-    own = [label for label in labels if label not in gone]
-    if not own:
+    kept = [label for label in labels if label not in gone]
+    if not kept:
         source = table_format.labels_csv or table_format.train_csv
         raise DataError(f"{data_dir / source}: column {table_format.label_column} holds no label at all")
     groups = {label: _group_of(titles.get(label, label), table_format.name_separator) for label in labels}
@@ -78,10 +78,11 @@ def list_labels(
     if (only := table_format.only_group) is not None:
         if only not in groups.values():
             known = list_names(sorted(set(groups.values())), "group")
-            raise DataError(f"`table.only_group` {only!r} is no label group; there are {known}")
-        own = [label for label in own if groups[label] == only]
-        others = frozenset(labels) - {*own} - gone
-    return Labels(tuple(own), tuple(groups[label] for label in own), others, merged, _titles_of(titles, own), auxiliary)
+            raise DataError(f"`table.only_group` {only!r} is not a label group; there are {known}")
+        kept = [label for label in kept if groups[label] == only]
+        others = frozenset(labels) - {*kept} - gone
+    kept_groups, shown = tuple(groups[label] for label in kept), _titles_of(titles, kept)
+    return Labels(tuple(kept), kept_groups, others, merged, shown, auxiliary)
 
 
 def _group_of(title: str, separator: str | None) -> str:
@@ -89,12 +90,12 @@ def _group_of(title: str, separator: str | None) -> str:
 
 
 def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> dict[str, str]:
-    """The name of each label in `labels_csv`, in its order; nothing where there is no such file.
+    """Return the name of each label in `labels_csv`, in its order; empty without such a file.
 
-    A row that says the same again counts once, and one that says nothing not at all, as in a table of annotations.
+    Repeated and empty rows are skipped, as a table of annotations may have them.
 
     Raises:
-        DataError: it is not as described.
+        DataError: it is malformed.
     """
     if table_format.labels_csv is None:
         return {}
@@ -109,7 +110,7 @@ def read_titles(table_format: TableFormat, data_dir: Path, remarks: list[str] | 
 
 
 def find_titles(table_format: TableFormat, data_dir: Path, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of these labels, (C,), for what is only shown: () without any, also where their file is not here."""
+    """Return display names of these labels, (C,); () if there are none, or their file is not here."""
     try:
         titles = read_titles(table_format, data_dir)
     except DataError:
@@ -118,45 +119,45 @@ def find_titles(table_format: TableFormat, data_dir: Path, labels: tuple[str, ..
 
 
 def _titles_of(titles: Mapping[str, str], labels: Sequence[str]) -> tuple[str, ...]:
-    """Of each label its name, or itself where it has none; () where no label has one."""
+    """Return the name of each label, or the label itself if it has none; () if no label has one."""
     return tuple(titles.get(label) or label for label in labels) if titles else ()
 
 
 def split(cell: str, table_format: TableFormat) -> list[str]:
-    """Return the labels of one cell, as tables are read."""
+    """Return the labels in one cell."""
     return TASKS[table_format.task].split(cell, table_format.cell_separator)
 
 
 def read_numbers(table_format: TableFormat, csv: Path, frame: pd.DataFrame) -> list[list[str]]:
-    """Return the numbers of each row as text, one a column.
+    """Return the numbers of each row as text, one per column.
 
     Raises:
-        DataError: a cell holds none; row, column and cell are named.
+        DataError: a cell is not a number; row, column and cell are named.
     """
     for column in table_format.number_columns:
         cells = frame[column].str.strip()
         if (bad := ~cells.map(is_finite).to_numpy(bool)).any():
             shown = " or ".join("nothing" if cell == "" else repr(cell) for cell in cells[bad].unique()[:3])
             rows = list_names(frame[table_format.id_column][bad], "row")
-            raise DataError(f"{csv}: {rows} whose cell in column {column} is no number, but {shown}")
+            raise DataError(f"{csv}: {rows} with {shown} instead of a number in column {column}")
     return frame[list(table_format.number_columns)].to_numpy(str).tolist()
 
 
 def count_votes(table_format: TableFormat, frame: pd.DataFrame) -> np.ndarray | None:
-    """Return how many votes each row has, float32 (N,), of rows that `make_targets` took; None where they have none."""
+    """Return the number of votes of each row, float32 (N,); None if the task has no votes."""
     if not TASKS[table_format.task].votes:
         return None
     return frame[list(table_format.number_columns)].to_numpy(str).astype(np.float64).sum(1).astype(np.float32)
 
 
 def _refuse_no_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame, numbers: list[list[str]]) -> None:
-    """Raise `DataError` where a number of votes is below 0, or a row has no vote, or more than can be counted."""
+    """Raise `DataError` if a row has negative votes, none, or more than can be counted."""
     counts = np.array(numbers, np.float64).reshape(len(frame), -1)
     sums = counts.sum(1)
     if (bad := (counts < 0).any(1) | ~(sums > 0) | ~(sums < MOST_VOTES)).any():
         rows = list_names(frame[table_format.id_column][bad], "row")
         raise DataError(
-            f"{csv}: {rows} with votes below 0, or without any: what the image shows is not known; leave them out with "
+            f"{csv}: {rows} with votes below 0, or without any: their label is unknown; leave them out with "
             "`table.left_out_csv`"
         )
 
@@ -164,7 +165,7 @@ def _refuse_no_votes(table_format: TableFormat, csv: Path, frame: pd.DataFrame, 
 def make_targets(
     table_format: TableFormat, csv: Path, frame: pd.DataFrame, labels: Labels, remarks: list[str]
 ) -> np.ndarray:
-    """Return what the task makes of each row's labels; a row without any becomes a remark.
+    """Return the task's targets for each row's labels; a row without labels becomes a remark.
 
     Raises:
         DataError: a label is not listed, or a row lacks its one label.
@@ -192,5 +193,5 @@ def make_targets(
         where = ", ".join(table_format.label_columns[:5]) or table_format.label_column
         raise DataError(f"{csv}: {list_names(empty, 'row')} without a class in column {where}")
     if len(empty):
-        remarks.append(f"{csv}: {list_names(empty, 'row')} without any label; kept, as rows to which no label applies")
+        remarks.append(f"{csv}: {list_names(empty, 'row')} without any label; kept as rows with no label set")
     return task.make_targets(cells, column, len(labels.names))

@@ -1,4 +1,4 @@
-"""Tables with several rows an image, as tables with one, and back."""
+"""Tables with several rows per image, converted to one row per image and back."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from imettk.tasks import TASKS
 
 
 class LongRows(NamedTuple):
-    """How a table names its rows, each of which is one label of one image.
+    """Layout of a table in which each row is one label of one image.
 
-    In shapes, N is the number of images, T of labels.
+    N is the number of images, T of labels.
 
     Attributes:
-        rows: a pattern of the cells in `id_column`, such as `{id}__{label}`; or the column that names the label.
-        id_column: ids of images, or of rows where `rows` is a pattern.
-        value_column: what a row says of its label.
-        labels: every image has one row for each of them.
+        rows: pattern of the cells in `id_column`, such as `{id}__{label}`; or the column that names the label.
+        id_column: column of image ids, or of row ids if `rows` is a pattern.
+        value_column: column of each row's value for its label.
+        labels: labels for which every image has a row.
     """
 
     rows: str
@@ -35,14 +35,14 @@ class LongRows(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that such a table must have."""
+        """Columns that such a table must have."""
         return (self.id_column, *(() if "{" in self.rows else (self.rows,)), self.value_column)
 
     def find(self, frame: pd.DataFrame, csv: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids of images in the order in which they first come, (N,), and their rows, int64 (N, T).
+        """Return the ids of images in order of first appearance, (N,), and their rows, int64 (N, T).
 
         Raises:
-            DataError: a row names no label, stands twice, or is missing.
+            DataError: a row names no label, is repeated, or is missing.
         """
         names, labels = self._split(frame, csv)
         images, ids = pd.factorize(names)
@@ -50,33 +50,32 @@ class LongRows(NamedTuple):
         rows[images, labels] = np.arange(len(frame))
         twice = rows[images, labels] != np.arange(len(frame))
         if twice.any():
-            which = dict.fromkeys(self._name(names[row], labels[row]) for row in np.flatnonzero(twice).tolist())
-            raise DataError(f"{csv}: {list_names(which, 'row')} more than once; an image has one row for each label")
+            repeated = dict.fromkeys(self._name(names[row], labels[row]) for row in np.flatnonzero(twice).tolist())
+            raise DataError(f"{csv}: {list_names(repeated, 'row')} more than once; an image has one row per label")
         if (lost := rows < 0).any():
-            which = dict.fromkeys(self._name(ids[image], label) for image, label in np.argwhere(lost).tolist())
+            missing = dict.fromkeys(self._name(ids[image], label) for image, label in np.argwhere(lost).tolist())
             raise DataError(
-                f"{csv}: {list_names(which, 'row')} missing; an image has one row for each of {', '.join(self.labels)}"
+                f"{csv}: {list_names(missing, 'row')} missing; an image needs rows for all of {', '.join(self.labels)}"
             )
         return ids, rows
 
     def images(self, frame: pd.DataFrame, csv: Path) -> np.ndarray:
-        """Return the id of the image that each row is of, (R,); `DataError` where a row names no label."""
+        """Return the image id of each row, (R,); raise `DataError` if a row names no label."""
         return self._split(frame, csv)[0]
 
     def gather(self, frame: pd.DataFrame, csv: Path, *, agree: Collection[str] = ()) -> pd.DataFrame:
-        """Return a table with a row an image: its id, a column of values for each label, and all other columns in which
-        its rows agree.
+        """Return a table with one row per image: its id, one column per label, and every other column that is constant.
 
         Args:
-            agree: columns in which they must.
+            agree: columns that must be constant within each image.
 
         Raises:
-            DataError: as `find`, or rows of an image differ in such a column, or a label is called as one.
+            DataError: as `find`; or such a column is not constant, or a label is the name of another column.
         """
         ids, rows = self.find(frame, csv)
         others = [column for column in frame.columns if column not in self.columns]
         if both := [label for label in self.labels if label in (self.id_column, *others)]:
-            raise DataError(f"{csv}: {list_names(both, 'label')} called as a column of the table: rename the column")
+            raise DataError(f"{csv}: {list_names(both, 'label')} with the name of a column: rename the column")
         images = np.empty(len(frame), np.int64)
         images[rows] = np.arange(len(ids))[:, None]
         kept = _keep_agreeing(frame[others], images, ids, csv, agree)
@@ -84,17 +83,17 @@ class LongRows(NamedTuple):
         return pd.DataFrame({self.id_column: ids} | kept | values, dtype=str)
 
     def spread(self, frame: pd.DataFrame, csv: Path, values: np.ndarray) -> pd.DataFrame:
-        """Return a table with other values in its rows; else as `find`.
+        """Return the table with other values; raises as `find`.
 
         Args:
-            values: text (N, T), of images in the order in which they first come.
+            values: text (N, T), of images in order of first appearance.
         """
         cells = np.empty(len(frame), object)
         cells[self.find(frame, csv)[1]] = values
         return frame.assign(**{self.value_column: cells})
 
     def lengthen(self, wide: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with a row an image, as `gather` returns, with a row for each image and label."""
+        """Convert a table with one row per image, as `gather` returns it, to one row per image and label."""
         pairs = [(name, label) for name in wide[self.id_column] for label in range(len(self.labels))]
         if "{" in self.rows:
             columns = {self.id_column: [self._name(*pair) for pair in pairs]}
@@ -104,7 +103,7 @@ class LongRows(NamedTuple):
         return pd.DataFrame(columns, dtype=str)
 
     def _split(self, frame: pd.DataFrame, csv: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Return the image that each row is of, (R,), and its label, int64 (R,)."""
+        """Return the image of each row, (R,), and its label, int64 (R,)."""
         cells = frame[self.id_column]
         if "{" in self.rows:
             parts = cells.str.extract(f"^(?:{self._regex()})$", expand=True)
@@ -115,27 +114,25 @@ class LongRows(NamedTuple):
         if (strange := places < 0).any():
             known = list_names(self.labels, "label")
             if "{" in self.rows:
-                which = f"{list_names(cells[strange], 'id')} that are no {self.rows} with one of {known}"
+                faults = f"{list_names(cells[strange], 'id')} not of the form {self.rows} with one of {known}"
             else:
-                which = (
-                    f"{list_names(labels[strange].unique(), 'label')} in column {self.rows} that are none of {known}"
-                )
-            raise DataError(f"{csv}: {which}")
+                faults = f"{list_names(labels[strange].unique(), 'label')} in column {self.rows} not among {known}"
+            raise DataError(f"{csv}: {faults}")
         return names.to_numpy(object), places
 
     def _regex(self) -> str:
-        """An expression for ids of rows, that takes the longest label that fits."""
+        """Return a regular expression for row ids that prefers the longest matching label."""
         labels = "|".join(re.escape(label) for label in sorted(self.labels, key=len, reverse=True))
         return re.escape(self.rows).replace(r"\{id\}", "(?P<id>.+?)").replace(r"\{label\}", f"(?P<label>{labels})")
 
     def _name(self, name: str, label: int) -> str:
-        """Return what a message calls the row of an image and a label."""
+        """Return the name of a row in messages."""
         pattern = self.rows if "{" in self.rows else "{id} {label}"
         return pattern.replace("{label}", self.labels[label]).replace("{id}", name)
 
 
 def sample_rows(table_format: TableFormat) -> LongRows | None:
-    """Return how a sample submission names rows of one image and label; None where a row is an image."""
+    """Return the row layout of a sample submission; None if a row is an image."""
     if table_format.sample_rows is None:
         return None
     return LongRows(
@@ -147,7 +144,7 @@ def sample_rows(table_format: TableFormat) -> LongRows | None:
 
 
 def training_rows(table_format: TableFormat) -> LongRows | None:
-    """Return how training tables name rows of one image and label; None where a row is an image."""
+    """Return the row layout of training tables; None if a row is an image."""
     if table_format.train_rows is None:
         return None
     return LongRows(
@@ -156,26 +153,26 @@ def training_rows(table_format: TableFormat) -> LongRows | None:
 
 
 def say_what_to_do(table_format: TableFormat) -> str:
-    """Return the end of a message about ids that stand several times in a training table."""
+    """Return advice for the end of a message about repeated ids in a training table."""
     task, option = TASKS[table_format.task], "--table.join-rows True"
     if table_format.label_columns:
-        return ": where a row is one label of an image, `table.train_rows` says how rows are named"
+        return ": if a row is one label of an image, describe the row names in `table.train_rows`"
     if not task.exclusive and not task.numbered:
-        return f": where each row has some of its labels, {option} joins them"
-    several = f", or join rows of one label with {option}; where images have several, take the task multilabel too"
-    return f": leave one row of each{'' if task.numbered else several}"
+        return f": if each row has some of its labels, join them with {option}"
+    several = f", or join rows of one label with {option}; if images have several, set the task to multilabel too"
+    return f": keep one row of each{'' if task.numbered else several}"
 
 
 def join_rows(
     frame: pd.DataFrame, table_format: TableFormat, csv: Path, remarks: list[str], *, agree: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Return a table in which rows of one id are one, with the labels of all of them, each once; a remark counts them.
+    """Return a table with the rows of each id joined, each label once; a remark counts them.
 
     Args:
-        frame: with all labels of a row in `label_column`, joined by `cell_separator`.
+        frame: has all labels of a row in `label_column`, joined by `cell_separator`.
 
     Raises:
-        DataError: rows of one id are of several groups, or have different labels where an image has one.
+        DataError: rows of one id have different groups, or different labels if an image has only one.
     """
     task, column, separator = TASKS[table_format.task], table_format.label_column, table_format.cell_separator
     images, ids = pd.factorize(frame[table_format.id_column])
@@ -183,31 +180,31 @@ def join_rows(
         return frame
     columns = _keep_agreeing(frame.drop(columns=column), images, ids, csv, agree)
     labels: list[dict[str, None]] = [{} for _ in ids]
-    news = 0
+    num_adding = 0  # rows that add a label to those before them
     for image, cell in zip(images.tolist(), frame[column], strict=True):
         known = len(labels[image])
         labels[image] |= dict.fromkeys(task.split(cell, separator))
-        news += len(labels[image]) > known
+        num_adding += len(labels[image]) > known
     if task.exclusive and (mixed := [name for name, names in zip(ids, labels, strict=True) if len(names) > 1]):
         raise DataError(
             f"{csv}: {list_names(mixed, 'id')} in several rows with different labels: if images have several, "
-            "`table.task` is multilabel"
+            "set `table.task` to multilabel"
         )
     several = ids[np.bincount(images) > 1]
-    again = f"; {len(frame) - news} rows add no label" if news < len(frame) else ""
-    remarks.append(f"{csv}: {list_names(several, 'id')} in several rows, which are joined: {len(frame)} rows{again}")
+    idle = f"; {len(frame) - num_adding} rows add no label" if num_adding < len(frame) else ""
+    remarks.append(f"{csv}: {list_names(several, 'id')} in several rows, which are joined: {len(frame)} rows{idle}")
     return pd.DataFrame(columns | {column: [separator.join(names) for names in labels]}, dtype=str)
 
 
 def _keep_agreeing(
     frame: pd.DataFrame, images: np.ndarray, ids: np.ndarray | pd.Index, csv: Path, agree: Collection[str]
 ) -> dict[str, np.ndarray]:
-    """Return the columns in which all rows of an image agree, with a row an image.
+    """Return the columns that are constant within each image, with one row per image.
 
     Args:
-        images: of each row, int64 (R,).
-        ids: of images, (N,).
-        agree: columns in which rows must; else `DataError`.
+        images: image of each row, int64 (R,).
+        ids: ids of the images, (N,).
+        agree: columns that must be constant; otherwise `DataError`.
     """
     kept, first = {}, np.unique(images, return_index=True)[1]
     for column in frame.columns:
@@ -216,6 +213,6 @@ def _keep_agreeing(
         if not differs.any():
             kept[str(column)] = cells[first]
         elif column in agree:
-            which = [ids[image] for image in np.unique(images[differs])]
-            raise DataError(f"{csv}: {list_names(which, 'image')} whose rows differ in column {column}")
+            differing = [ids[image] for image in np.unique(images[differs])]
+            raise DataError(f"{csv}: {list_names(differing, 'image')} whose rows differ in column {column}")
     return kept

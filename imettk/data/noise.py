@@ -1,4 +1,5 @@
-"""Gaussian noise from a bank that is drawn once: albumentations draws every value anew, 40% of a heavy pipeline."""
+"""Gaussian noise from a bank that is drawn once: drawing every value again, as albumentations does, takes 40% of a
+heavy pipeline."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ import numpy as np
 
 from imettk.data.warp import A
 
-_SPREAD = 30.0  # of the bank, in its own units: 4.2 standard deviations fit into a byte
+_SPREAD = 30.0  # standard deviation of the bank in its own units: 4.2 of them fit into a byte
 _BANK_SIZE = 1 << 22
 
 
 @functools.cache
 def _bank() -> np.ndarray:
-    """Independent normal numbers about 128, uint8 (2^22,): the same in every process."""
+    """Return independent normal numbers around 128, uint8 (2^22,), the same in every process."""
     numbers = np.random.Generator(np.random.Philox(key=1)).standard_normal(_BANK_SIZE, np.float32)
     return np.clip(np.rint(numbers * _SPREAD + 128), 0, 255).astype(np.uint8)
 
@@ -25,7 +26,7 @@ class Noise(A.ImageOnlyTransform):
     """Adds independent normal noise to every value: a random stretch of the bank, scaled.
 
     Args:
-        std: standard deviation as a share of 255, from and to.
+        std: range of the standard deviation, as a fraction of 255.
     """
 
     def __init__(self, std: tuple[float, float], *, p: float = 0.5) -> None:
@@ -33,13 +34,13 @@ class Noise(A.ImageOnlyTransform):
         self.std = std
 
     def get_params(self) -> dict[str, Any]:
-        """Where in the bank, and how strong."""
+        """Draw the position in the bank and the strength."""
         return {"place": self.py_random.random(), "strength": self.py_random.uniform(*self.std) * 255 / _SPREAD}
 
     def apply(self, img: np.ndarray, place: float, strength: float, **params: Any) -> np.ndarray:
-        """The image, uint8, with noise; values are cut at 0 and 255."""
+        """Add noise to an image, uint8; values are clipped to 0 and 255."""
         bank = _bank()
-        if img.size > len(bank) // 2:  # a large image reads it several times, from other places
+        if img.size > len(bank) // 2:  # a large image reads the bank several times, from different positions
             bank = np.resize(bank, 2 * img.size)
         first = int(place * (len(bank) - img.size))
         noise = bank[first : first + img.size].reshape(img.shape)

@@ -1,4 +1,4 @@
-"""Rows of pixels in parquet, which are decoded some at a time, in their order: a row at random costs all before it."""
+"""Rows of pixels in parquet, decoded in blocks and in order: a random row costs decoding everything before it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from imettk.data.pixel_tables import (
     require_planes,
 )
 
-BLOCK_BYTES = 1 << 25  # of pixels that are decoded at once
-MOST_ROWS = 2048  # among them
-LEAST_BYTES = 64  # of a picture; fewer are a name or a hash
-LONG_CELL = 1 << 18  # bytes that a cell of many pixels is taken to have
-KEPT = 2  # such blocks: threads that read in order stand on both sides of a border
+BLOCK_BYTES = 1 << 25  # decoded pixels per block
+MOST_ROWS = 2048  # rows per block
+LEAST_BYTES = 64  # of an encoded picture; fewer are a name or a hash
+LONG_CELL = 1 << 18  # assumed bytes of a cell with many pixels
+KEPT = 2  # blocks in memory: threads that read in order stand on both sides of a border between blocks
 
 
 def open_parquet(path: str) -> PixelTable:
-    """Open a parquet file of pixels, or of files' bytes.
+    """Open a parquet file of pixels or of encoded images.
 
     Raises:
         NoImages: no column holds any.
@@ -81,7 +81,7 @@ class ParquetRows:
         return self._row_bytes * min(self._file.metadata.num_rows, KEPT * self._rows)
 
     def _block(self, row: int) -> tuple[int, Any]:
-        """Return the decoded rows among which this one is, and where they begin."""
+        """Return the first row and the decoded rows of the block that holds this row."""
         for start in reversed(self._blocks):
             if start <= row < start + self._blocks[start][0]:
                 return start, self._blocks[start][1]
@@ -96,7 +96,7 @@ class ParquetRows:
             start, self._next = self._next, self._next + batch.num_rows
             if row < self._next:
                 break
-        if self._next == self._starts[group + 1]:  # what reads ten thousands of columns takes a gigabyte or more
+        if self._next == self._starts[group + 1]:  # drop it: a reader of ten thousand columns holds a gigabyte
             self._ahead, self._group = iter(()), -1
         self._blocks[start] = batch.num_rows, self._decode(batch)
         while len(self._blocks) > KEPT:
@@ -104,7 +104,7 @@ class ParquetRows:
         return start, self._blocks[start][1]
 
     def _decode(self, batch: Any) -> Any:
-        """Return the rows of each channel, (rows, pixels), or its column; of files' bytes the batch."""
+        """Return the pixels of each channel, (rows, pixels) or a column; for encoded images, the batch itself."""
         if self.planes.pixels == 0:
             return batch
         planes = []
@@ -123,13 +123,13 @@ class ParquetRows:
 
 
 def _bytes_of(cell: Any) -> bytes | None:
-    """Return the bytes of a file in a cell, or in its part `bytes`, as collections of Hugging Face have it."""
+    """Return the encoded image in a cell, or in its field `bytes`, as Hugging Face datasets store it."""
     cell = cell.get("bytes") if isinstance(cell, dict) else cell
     return cell if isinstance(cell, bytes) else None
 
 
 def _numbers(cell: Any) -> np.ndarray:
-    """Return the pixels in a cell: a list, lists of them, or text."""
+    """Return the pixels in a cell: a list, nested lists, or text."""
     types = pa.types
     if (types.is_list(cell.type) or types.is_large_list(cell.type)) and not types.is_nested(cell.type.value_type):
         return np.asarray(cell.values.to_numpy(zero_copy_only=False))

@@ -1,4 +1,4 @@
-"""Tables in parquet, Feather and Arrow files, column by column: what pixels fill is never read."""
+"""Tables in parquet, Feather and Arrow files, read by column, so that pixels are never read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from imettk.data.csv_files import list_names
 from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
 from imettk.errors import DataError
 
-MOST_NUMERIC = 1000  # columns of numbers, beyond which each of them is a pixel
-LOOKED_AT = 64  # rows by which it shows whether lists or bytes are pixels
-LONGEST_TEXT = 256  # bytes of a text that stands as bytes, beyond which they are pixels
-INDEX = "__index_level_0__"  # as pandas calls names of rows that have no name themselves
+MOST_NUMERIC = 1000  # columns of numbers; if there are more, each is a pixel
+LOOKED_AT = 64  # rows that decide whether lists or bytes are pixels
+LONGEST_TEXT = 256  # bytes of a text stored as bytes; longer ones are pixels
+INDEX = "__index_level_0__"  # pandas' name for an unnamed index
 
 
 def read_parquet(path: Path, remarks: list[str]) -> FileRows:
-    """Read a parquet file; `DataError` where it is broken, or holds nothing but pixels."""
-    with _telling(path), pa.parquet.ParquetFile(path, memory_map=True) as file:
+    """Read a parquet file; raise `DataError` if it is broken, or holds only pixels."""
+    with _pyarrow_errors(path), pa.parquet.ParquetFile(path, memory_map=True) as file:
 
         def read_head(names: list[str]) -> Any:
             return next(file.iter_batches(batch_size=LOOKED_AT, columns=names), None)
@@ -38,8 +38,8 @@ def read_parquet(path: Path, remarks: list[str]) -> FileRows:
 
 
 def read_arrow(path: Path, remarks: list[str]) -> FileRows:
-    """Read a Feather file, or one of Arrow's; errors as of `read_parquet`."""
-    with _telling(path), pa.memory_map(str(path)) as source:
+    """Read a Feather file or an Arrow stream; raises as `read_parquet`."""
+    with _pyarrow_errors(path), pa.memory_map(str(path)) as source:
         try:
             table = pa.feather.read_table(source)
         except pa.ArrowInvalid:
@@ -51,16 +51,16 @@ def read_arrow(path: Path, remarks: list[str]) -> FileRows:
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Raise `DataError` for what pyarrow says of a broken file."""
+def _pyarrow_errors(path: Path) -> Iterator[None]:
+    """Turn pyarrow's errors about a broken file into `DataError`."""
     try:
         yield
     except pa.ArrowException as error:
-        raise DataError(f"{path} cannot be read as its name says: {' '.join(str(error).split())}") from None
+        raise DataError(f"{path} cannot be read in the format of its name: {' '.join(str(error).split())}") from None
 
 
 def _find_large(metadata: Any) -> frozenset[str]:
-    """Return the columns of a parquet file with more bytes a row than a text has, by its footer."""
+    """Return the columns of a parquet file whose cells are longer than text, judged by the footer alone."""
     sizes = Counter[str]()
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for part in map(group.column, range(group.num_columns)):
@@ -75,18 +75,18 @@ def _choose(
     remarks: list[str],
     large: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Return the columns that are no pixels; others become a remark.
+    """Return the columns that are not pixels; a remark names the others.
 
     Args:
-        read_head: the first rows of some columns, None where there is no row.
-        large: columns of which not even these are read where they are bytes.
+        read_head: reads the first rows of some columns; None if there is no row.
+        large: columns of bytes whose first rows are not even read.
     """
     if doubles := [name for name, count in Counter(schema.names).items() if count > 1]:
-        raise DataError(f"{path}: {list_names(doubles, 'name')} of more than one column: which is meant cannot be told")
+        raise DataError(f"{path}: {list_names(doubles, 'name')} of more than one column: rename them to be unique")
     types, kinds = pa.types, dict(zip(schema.names, schema.types, strict=True))
     numeric = [name for name, kind in kinds.items() if types.is_integer(kind) or types.is_floating(kind)]
     pixels = {*numeric} if len(numeric) > MOST_NUMERIC else set()
-    pixels |= {name for name, kind in kinds.items() if "binary" in str(kind)}  # also within another one
+    pixels |= {name for name, kind in kinds.items() if "binary" in str(kind)}  # also nested in another type
     if of_bytes := [name for name in pixels - large if _is_binary(kinds[name])]:
         pixels -= {*of_bytes} if (head := read_head(of_bytes)) is None else _find_texts(head, of_bytes)
     nested = [name for name, kind in kinds.items() if types.is_nested(kind) and name not in pixels]
@@ -94,7 +94,7 @@ def _choose(
         pixels |= {name for name in nested if any(map(holds_pixels, head.column(name).to_pylist()))}
     tell_pixels(path, [name for name in kinds if name in pixels], remarks)
     if not (kept := [name for name in kinds if name not in pixels]):
-        raise DataError(f"{path} holds no table: there is nothing in it but pixels")
+        raise DataError(f"{path} holds no table, only pixels")
     return kept
 
 
@@ -108,7 +108,7 @@ def _find_texts(head: Any, names: list[str]) -> set[str]:
 
 
 def are_texts(cells: Iterable[bytes | None]) -> bool:
-    """Return whether bytes, where they are there, are short texts."""
+    """Return whether all bytes, except missing ones, are short texts."""
     there = [cell for cell in cells if cell is not None]
     return all(len(cell) <= LONGEST_TEXT and b"\0" not in cell and _is_utf8(cell) for cell in there)
 
@@ -122,14 +122,14 @@ def _is_utf8(cell: bytes) -> bool:
 
 
 def to_text(table: Any, names: Sequence[str]) -> pd.DataFrame:
-    """Return columns of a table of Arrow as text, a row each; ids that pandas made floats are whole again."""
+    """Convert columns of an Arrow table to text; ids that pandas turned into floats become whole again."""
     columns = {name: _cells(table.column(name), is_id=ID_NAME.fullmatch(name) is not None) for name in names}
     frame = pd.DataFrame(columns, index=range(table.num_rows), dtype=str)
     return frame.rename(columns={} if "index" in names else {INDEX: "index"})
 
 
 def _cells(column: Any, *, is_id: bool) -> list[str]:
-    """The cells of a column as text, as Python and pandas write them; '' where one is missing."""
+    """Return the cells of a column as text, in the form of Python and pandas; '' for a missing one."""
     kind = str(column.type)
     if kind.startswith("dictionary"):
         return _cells(column.cast(column.type.value_type), is_id=is_id)

@@ -1,7 +1,7 @@
-"""Tables whose rows hold the pixels of images: in a column each, or many in a cell; as container of their images.
+"""Tables whose rows hold the pixels of images, one column per pixel or many in a cell, as containers of images.
 
-A row is called by its id. In a table where no column holds ids, rows are called by their number from 1, which its frame
-has in a column `row`.
+A row is named by its id. In a table without a column of ids, rows are named by their number from 1, which its frame has
+in a column `row`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import pandas as pd
 
 from imettk.data.containers import NoImages, Shape, npy_content
 
-LEAST = 256  # numbers that are an image; fewer are measurements
-PEEKED = 3  # first rows, which have the same number of values in a cell of pixels, as masks in text have not
+LEAST = 256  # numbers in the smallest image; fewer are measurements
+PEEKED = 3  # first rows that are compared: pixels have the same number of values in each, run-length masks do not
 ROW = "row"
 ID_NAME = re.compile(r"(.*(\b|_|[a-z](?=[A-Z])))?(?i:id|name|key|uuid|image|img|file|filename|path|index)s?|")
 _SIGNS = str.maketrans("[](),;|", "       ")
 
 
 class Planes(NamedTuple):
-    """The columns of an image's channels.
+    """Columns of an image's channels.
 
     Attributes:
-        columns: of each channel: one for each of its pixels, or one whose cells hold all of them.
-        pixels: how many each has; 0 where cells are the bytes of a file.
+        columns: columns of each channel: one per pixel, or one whose cells hold all pixels.
+        pixels: pixels per channel; 0 if cells are encoded images.
     """
 
     columns: tuple[tuple[str, ...], ...]
@@ -41,10 +41,10 @@ class Planes(NamedTuple):
 
 
 class PixelRows(Protocol):
-    """The rows of one table, by their place from 0.
+    """Rows of one table, by position from 0.
 
     Attributes:
-        planes: which columns hold images.
+        planes: columns that hold images.
         unused: columns of numbers that are neither images nor read as text.
     """
 
@@ -52,13 +52,13 @@ class PixelRows(Protocol):
     unused: frozenset[str]
 
     def values(self, row: int) -> bytes | list[np.ndarray]:
-        """Return the pixels of each channel of a row, or the bytes of a file."""
+        """Return the pixels of each channel of a row, or an encoded image."""
 
     def frame(self) -> pd.DataFrame:
         """Return all other columns, every cell as text."""
 
     def most_bytes(self) -> int:
-        """Return how many bytes these may come to keep in memory."""
+        """Return an upper bound of the memory that these may take."""
 
 
 class PixelTable:
@@ -85,7 +85,7 @@ class PixelTable:
             frame = self._rows.frame()
             if find_id_column(frame) is None:
                 if ROW in frame.columns:
-                    raise ValueError(f"no column holds ids, and its own is called {ROW}, as their numbers would be")
+                    raise ValueError(f"no column holds ids, and the name for row numbers, {ROW}, is taken by a column")
                 numbers = [str(number) for number in range(1, len(frame) + 1)]
                 frame = frame.assign(**{ROW: pd.Series(numbers, frame.index, dtype=str)})
             self._frame = frame
@@ -99,44 +99,44 @@ class PixelTable:
         if shape is None and count and not is_square(count):
             shapes = [f"--pixel-shape {height}x{width}" for height, width in oblongs(count)]
             return (
-                f"each image has {count} values, which are no square: say its height and width in table.pixel_shape, "
-                f"or to `imettk new`: {' or '.join(shapes) or '--pixel-shape HEIGHTxWIDTH'}"
+                f"each image has {count} values, which do not make a square: set its height and width in "
+                f"table.pixel_shape, or for `imettk new`: {' or '.join(shapes) or '--pixel-shape HEIGHTxWIDTH'}"
             )
         if shape is not None and count and math.prod(shape) != count:
-            return f"each image has {count} values, and table.pixel_shape {_product(shape)}"
+            return f"each image has {count} values, but table.pixel_shape {_product(shape)}"
         return None
 
 
 def find_planes(numbers: Mapping[str, int]) -> Planes | None:
-    """Return the columns that hold images, by how many numbers a cell of each holds; None without any.
+    """Return the columns that hold images, given how many numbers a cell of each holds; None without any.
 
-    Many columns of one number are an image where they are numbered alike, as pixel0 to pixel783. Of images of several
-    sizes the largest count.
+    Columns of one number each form an image if they are numbered alike, such as pixel0 to pixel783. If there are images
+    of several sizes, the largest counts.
     """
     runs: dict[str, list[str]] = {}
     for name, count in numbers.items():
         if count == 1 and (mask := re.sub(r"\d+", "#", name)) != name:
             runs.setdefault(mask, []).append(name)
-    found = [(tuple(names), len(names)) for names in runs.values()]
-    found += [((name,), count) for name, count in numbers.items() if count > 1]
-    most = max((count for _, count in found), default=0)
+    candidates = [(tuple(names), len(names)) for names in runs.values()]
+    candidates += [((name,), count) for name, count in numbers.items() if count > 1]
+    most = max((count for _, count in candidates), default=0)
     if most < LEAST:
         return None
-    return Planes(tuple(columns for columns, count in found if count == most), most)
+    return Planes(tuple(columns for columns, count in candidates if count == most), most)
 
 
 def require_planes(planes: Planes | None) -> Planes:
-    """Return these; `NoImages` where there are none."""
+    """Return `planes`; raise `NoImages` if it is None."""
     if planes is None:
-        raise NoImages(f"no column has cells of {LEAST} numbers or more, and there are not so many columns of one")
+        raise NoImages(f"no column has cells of {LEAST} numbers or more, nor are there as many numbered columns")
     return planes
 
 
 def count_numbers(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many numbers each column holds in all of these cells; 0 where that differs, or it holds none.
+    """Return how many numbers each column holds in all of these cells; 0 if that differs, or there are none.
 
     Args:
-        rows: the first ones, with cells of text, numbers or lists; one alone counts as it is where it is a square.
+        rows: the first rows, with cells of text, numbers or lists; a single row counts only if its number is a square.
     """
     seen: dict[str, set[int]] = {}
     number = 0
@@ -144,8 +144,8 @@ def count_numbers(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         number += 1
         for name, cell in row.items():
             seen.setdefault(name, set()).add(_count(cell))
-    counts = {name: next(iter(found)) if len(found) == 1 else 0 for name, found in seen.items()}
-    if number == 1:  # a mask in text has any number
+    counts = {name: next(iter(numbers)) if len(numbers) == 1 else 0 for name, numbers in seen.items()}
+    if number == 1:  # one row cannot show whether the count is constant: a run-length mask has any number
         counts = {name: count if count == 1 or is_square(count) else 0 for name, count in counts.items()}
     return counts
 
@@ -171,15 +171,14 @@ def _is_number(text: str) -> bool:
 
 
 def parse_numbers(cells: str | Sequence[str]) -> np.ndarray:
-    """Return the numbers in a text, or in a text each; ValueError where one is none."""
+    """Return the numbers in a text, or in several texts; raise ValueError if one is not a number."""
     return np.array(cells.translate(_SIGNS).split() if isinstance(cells, str) else cells, np.float64)
 
 
 def shape_planes(planes: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-    """Return the image of some channels: in their own shape, that of `table.pixel_shape`, or a square; flat where the
-    number of pixels is none.
+    """Return the image of some channels in their own shape, in `table.pixel_shape`, or as a square, otherwise flat.
 
-    Numbers keep the type that the file says, whatever they are: images of one table must not differ in what is white.
+    Numbers keep the type of the file: images of one table must not differ in their white value.
     """
     shaped = [_shape(plane, shape) for plane in planes]
     if len({plane.shape for plane in shaped}) > 1:
@@ -192,19 +191,19 @@ def _shape(plane: np.ndarray, shape: Shape) -> np.ndarray:
         return plane
     if shape is not None:
         if math.prod(shape) != plane.size:
-            raise ValueError(f"it has {plane.size} values, and table.pixel_shape {_product(shape)}")
+            raise ValueError(f"it has {plane.size} values, but table.pixel_shape {_product(shape)}")
         return plane.reshape(shape)
     side = math.isqrt(plane.size)
     return plane.reshape(side, side) if side * side == plane.size else plane
 
 
 def is_square(count: int) -> bool:
-    """Return whether so many pixels may be a square."""
+    """Return whether so many pixels could be a square."""
     return math.isqrt(count) ** 2 == count
 
 
 def oblongs(count: int) -> list[tuple[int, int]]:
-    """Return the heights and widths, up to twice as wide as high, that so many pixels may have, the wider ones last."""
+    """Return the heights and widths, up to twice as wide as high, that so many pixels could have, widest last."""
     heights = range(math.isqrt(count), 0, -1)
     return [(height, count // height) for height in heights if count % height == 0 and count <= 2 * height**2]
 
@@ -214,7 +213,7 @@ def _product(shape: Sequence[int]) -> str:
 
 
 def find_id_column(frame: pd.DataFrame) -> str | None:
-    """Return the first column that is called as ids are, with different cells that are no fractions."""
+    """Return the first column that is named like ids and has unique cells that are not fractions."""
     for column in map(str, frame.columns):
         cells = frame[column]
         if ID_NAME.fullmatch(column) and cells.is_unique and not cells.str.fullmatch(r"|-?\d*\.\d+").any():

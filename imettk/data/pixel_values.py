@@ -1,4 +1,4 @@
-"""Numbers of any type that a file holds of an image -> uint8 pixels: which value is black, and which is white."""
+"""Numbers of any type from an image file -> uint8 pixels, given the values of black and white."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 from imettk.data.file_facts import FileFacts
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
-LARGEST_8 = 255  # the largest value of 8 bits
-PART = 65536  # values that are scaled at once
+LARGEST_8 = 255  # largest value of 8 bits
+PART = 65536  # values scaled at once; see `_parts`
 
 
 class ValueRange(NamedTuple):
-    """The values that become 0 and 255; what lies outside is cut."""
+    """The values that become 0 and 255; values outside are clipped."""
 
     black: float
     white: float
 
     def scale(self, values: np.ndarray) -> np.ndarray:
-        """Return values of any number type and shape as uint8; `ValueError` where one is no number."""
+        """Return values of any number type and shape as uint8; raise `ValueError` at NaN or infinity."""
         if values.dtype == np.uint8 and self == (0, LARGEST_8):
             return values
         if values.dtype == np.uint16 and values.dtype.isnative and self.black == 0 and self.white >= 1:
-            # In a third of a table's time; below 1 OpenCV's integers would overflow.
+            # A third of the time of a table; with white below 1 OpenCV's integers would overflow.
             return cv2.convertScaleAbs(values.reshape(1, -1), alpha=255 / self.white).reshape(values.shape)
         if values.dtype.kind in "ui" and values.itemsize <= 2:
             return look_up(values, _scaled_levels(self, values.dtype.newbyteorder("=")))
@@ -37,27 +37,27 @@ class ValueRange(NamedTuple):
         return pixels
 
     def _compute(self, values: np.ndarray) -> np.ndarray:
-        """Return what `scale` does of some values."""
+        """Scale values through floats."""
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
         require_finite(wide)
         span = self.white - self.black
-        with np.errstate(over="ignore"):  # what becomes infinite is cut as all else
+        with np.errstate(over="ignore"):  # an overflow to infinity is clipped like any large value
             wide -= np.asarray(self.black, wide.dtype)
-        np.clip(wide, 0, span, out=wide)  # before OpenCV, whose integers would overflow
+        np.clip(wide, 0, span, out=wide)  # before OpenCV converts to integers, which would overflow
         return cv2.convertScaleAbs(wide.reshape(1, -1), alpha=255 / span).reshape(values.shape)
 
     def scale_eight_bits(self, pixels: np.ndarray) -> np.ndarray:
-        """Return pixels of a file of 8 bits, scaled where white is among their values: a set may hold both kinds."""
+        """Scale pixels of an 8-bit file if white is at most 255; otherwise keep them: a set may mix 8 and 16 bits."""
         return self.scale(pixels) if self.white <= LARGEST_8 else pixels
 
     def setting(self) -> int | list[float]:
-        """Return it as a JSON value: the white alone where black is 0 and white a whole number, as of 0.1.0."""
+        """Return a JSON value: white alone if black is 0 and white is whole, as since version 0.1.0."""
         return int(self.white) if self.black == 0 and self.white == int(self.white) else [self.black, self.white]
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise ValueError where an image of this size has no pixels, or more than the limit."""
+    """Raise ValueError if an image of this size has no pixels, or more than the limit."""
     if 0 in (width, height):
         raise ValueError(f"it has {width} x {height} pixels")
     if width * height > max_pixels:
@@ -65,49 +65,49 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def require_finite(values: np.ndarray) -> None:
-    """Raise ValueError where a value is no number."""
+    """Raise ValueError if a value is NaN or infinite."""
     if values.dtype.kind == "f" and not np.isfinite([values.min(), values.max()]).all():
-        raise ValueError("it has values that are no numbers (NaN or infinite)")
+        raise ValueError("it has values that are NaN or infinite")
 
 
-@lru_cache(maxsize=8)  # which takes longer than to look up a small image
+@lru_cache(maxsize=8)  # computing the table takes longer than looking up a small image
 def _scaled_levels(known: ValueRange, dtype: np.dtype) -> np.ndarray:
-    """Return uint8 of every number of a whole type of 8 or 16 bits, by its bits."""
+    """Return every number of an integer type of 8 or 16 bits scaled to uint8, indexed by its bits."""
     levels = all_levels(dtype).astype(np.float64)
     return np.rint(np.clip((levels - known.black) * 255 / (known.white - known.black), 0, 255)).astype(np.uint8)
 
 
 def all_levels(dtype: np.dtype) -> np.ndarray:
-    """Return every number of a whole type of 8 or 16 bits, by its bits: 0 to the largest, then negatives."""
+    """Return every number of an integer type of 8 or 16 bits, indexed by its bits: 0 to the largest, then negatives."""
     unsigned = np.dtype(f"u{dtype.itemsize}")
     return np.arange(2 ** (8 * dtype.itemsize), dtype=unsigned).view(dtype.newbyteorder("="))
 
 
 def look_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return what a table says of each value, of the same shape; it has a row for each of `all_levels`."""
-    found = np.empty(values.shape, table.dtype)
+    """Return the entry of a table for each value, in the same shape; the table has a row for each of `all_levels`."""
+    entries = np.empty(values.shape, table.dtype)
     for part in _parts(values):
         native = np.ascontiguousarray(values[part], values.dtype.newbyteorder("="))
-        found[part] = table.take(native.view(f"u{native.itemsize}"))
-    return found
+        entries[part] = table.take(native.view(f"u{native.itemsize}"))
+    return entries
 
 
 def _parts(values: np.ndarray) -> Iterator[slice]:
-    """Yield rows in parts that stay in a processor's cache: new memory for a whole image takes longer than its sums."""
+    """Yield slices of rows that fit a processor's cache: memory for a whole image at once costs more than the maths."""
     step = max(1, PART * len(values) // max(1, values.size))
     for start in range(0, len(values), step):
         yield slice(start, start + step)
 
 
 class PixelValues(NamedTuple):
-    """What a file holds of one image.
+    """Values of one image as its file holds them.
 
     Attributes:
         numbers: (H, W) or (H, W, channels), of any number type.
-        black: the value that its file counts as black; None where nothing says so, as is `white`.
-        white: the value that its file counts as white.
-        inverted: its file shows small values bright.
-        orientation: where its file says that the first row and column belong, 1 to 8 as in EXIF; 1 is top left.
+        black: the file's black value; None if it defines none, likewise `white`.
+        white: the file's white value.
+        inverted: small values are bright.
+        orientation: place of the first row and column, 1 to 8 as in EXIF; 1 is top left.
     """
 
     numbers: np.ndarray
@@ -117,7 +117,7 @@ class PixelValues(NamedTuple):
     orientation: int = 1
 
     def upright(self) -> PixelValues:
-        """Return them turned as their file says, as views."""
+        """Apply the orientation, as views."""
         numbers = self.numbers.swapaxes(0, 1) if self.orientation in (5, 6, 7, 8) else self.numbers
         from_below, from_right = self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
         numbers = numbers[:: -1 if from_below else 1, :: -1 if from_right else 1]
@@ -130,12 +130,12 @@ def to_pixels(
     """Return uint8 (H, W, channels).
 
     Args:
-        channels: 1 makes grey of three, 3 repeats one; any other number must be the file's own.
-        wanted: black and white as `images.white` says; None takes what the file says.
-        facts: is told how bright values of more than 8 bits are.
+        channels: 1 converts three channels to grey, 3 repeats one; any other number must be the file's own.
+        wanted: black and white of `images.white`; None takes the file's own.
+        facts: receives the brightness of values of more than 8 bits.
 
     Raises:
-        ValueError: nothing says which value is white, a value is no number, or it has another number of channels.
+        ValueError: white is unknown, a value is not a number, or it has another number of channels.
     """
     numbers = values.numbers
     if numbers.dtype == np.bool_:
@@ -144,7 +144,7 @@ def to_pixels(
     if 0 in numbers.shape:
         raise ValueError(f"it has no pixels: its shape is {numbers.shape}")
     if wanted is not None and numbers.dtype == np.uint8 and wanted.white > LARGEST_8:
-        wanted = None  # as of pictures of 8 bits: a set may hold both kinds
+        wanted = None  # 8-bit files are kept: a set may mix 8 and 16 bits
     known = wanted or _own_range(values, numbers.dtype)
     if facts is not None and numbers.dtype != np.uint8:
         facts.note_brightness(float(numbers.max()), known)
@@ -159,12 +159,12 @@ def _own_range(values: PixelValues, dtype: np.dtype) -> ValueRange:
     if white is None and dtype in (np.uint8, np.uint16):
         white = np.iinfo(dtype).max
     if white is None:
-        raise ValueError(f"its values are {dtype}, so what is white is unknown: set `images.white`")
+        raise ValueError(f"its values are {dtype}, so its white value is unknown: set `images.white`")
     return ValueRange(values.black or 0, white)
 
 
 def fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Return uint8 (H, W, any) with the wanted number of channels; errors as of `to_pixels`."""
+    """Convert uint8 (H, W, any) to the wanted number of channels; raises as `to_pixels`."""
     there = pixels.shape[2]
     if there == channels:
         return np.ascontiguousarray(pixels)
@@ -172,4 +172,4 @@ def fit_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
         return np.repeat(pixels, 3, 2)
     if there == 3 and channels == 1:
         return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[:, :, None]
-    raise ValueError(f"it has {there} channel{'s' if there > 1 else ''}, `images.channels` says {channels}")
+    raise ValueError(f"it has {there} channel{'s' if there > 1 else ''}, but `images.channels` is {channels}")

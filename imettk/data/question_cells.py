@@ -1,4 +1,4 @@
-"""Labels of several questions an image: a column each, whose cells hold one of its classes."""
+"""Labels of several questions per image: one column each, whose cells hold one of its classes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from imettk.tasks.task import NUMBER
 
 
 def classes_in_order(cells: Iterable[str]) -> list[str]:
-    """Return different cells without empty ones: numbers by their size, where there is nothing else, or as text."""
+    """Return the distinct non-empty cells: in numerical order if all are numbers, otherwise as text."""
     classes = sorted({cell.strip() for cell in cells} - {""})
     return sorted(classes, key=float) if all(NUMBER.fullmatch(cell) for cell in classes) else classes
 
 
 def question_labels(frames: Sequence[pd.DataFrame], columns: Sequence[str]) -> dict[str, str]:
-    """Return every label of these tables, in the order of columns, with its column."""
+    """Return every label of these tables with its column, in the order of columns."""
     return {
         label_of(column, name): column
         for column in columns
@@ -37,5 +37,5 @@ def join_questions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 
 
 def split_questions(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> list[list[str]]:
-    """Return the class of each column, of rows that have a label of each in the order of columns."""
+    """Return the class in each column, for rows with one label per column."""
     return [[class_of(column, label) for column, label in zip(columns, row, strict=True)] for row in rows]

@@ -1,4 +1,4 @@
-"""How image files become pixels of one size: everything that reads images (loaders, cache, duplicates) reads here."""
+"""Image files -> pixels of one size; everything that reads images (loaders, cache, duplicates) reads here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imettk.data.header import Header, has_broken_profile, read_header
 from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, PixelValues, ValueRange, check_pixels, to_pixels
 from imettk.errors import DataError
 
-PIXELS_VERSION = 2  # of what a file becomes: goes up when the same settings give other pixels, and caches are remade
+PIXELS_VERSION = 2  # raised when the same settings give other pixels, so that caches are rebuilt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +33,22 @@ class ImageReader:
     """Reads images as uint8 of one size.
 
     Attributes:
-        size: (height, width) of what is read, in pixels.
-        channels: 1 for grey, 3 for RGB; more for several grey files as one image, or one file that has so many.
-        channel_files: what stands for `*` in a path, one name a channel; empty where an image is one file.
+        size: (height, width) of the result, in pixels.
+        channels: 1 for grey, 3 for RGB; others for several grey files as one image, or a file with so many channels.
+        channel_files: replacements of `*` in a path, one per channel; empty if an image is one file.
         aspect: see `frame_image`.
         aspect_limit: see `frame_image`.
-        box_margin: in percent of the box, on each side.
-        boxes_relative: boxes are shares of the image's width and height, not pixels.
-        background: behind transparent pixels and around padded images, one value or one a channel.
-        orient: turn images as EXIF, or a TIFF's own tag, says.
-        reduce: decode a large JPEG at 1/2, 1/4 or 1/8, as long as no side falls below what is wanted.
+        box_margin: margin on each side of a box, in percent of the box.
+        boxes_relative: boxes are fractions of the image's width and height, not pixels.
+        background: value behind transparent pixels and around padded images, one or one per channel.
+        orient: apply the orientation of EXIF, or of a TIFF's own tag.
+        reduce: decode a large JPEG at 1/2, 1/4 or 1/8 as long as no side falls below the wanted size.
         fast_resize: see `resize`.
         max_pixels: larger images are refused before they are decoded.
-        white: the values that are black and white in files of more than 8 bits a channel; None takes what each says.
-        frame: which one of a file that holds several; see `images.frame`.
-        pixel_shape: of images whose numbers stand in a row; see `table.pixel_shape`.
-        decoder: turns a file into pixels: a row of READERS, or a user's own.
+        white: values of black and white in files of more than 8 bits per channel; None takes each file's own.
+        frame: frame of a file that holds several; see `images.frame`.
+        pixel_shape: shape of images stored as flat rows of numbers; see `table.pixel_shape`.
+        decoder: decoder of files: a row of READERS, or a user's own.
     """
 
     size: tuple[int, int]
@@ -71,35 +71,35 @@ class ImageReader:
     def read(
         self, path: str, *, box: np.ndarray | None = None, turned: bool = False, facts: FileFacts | None = None
     ) -> np.ndarray:
-        """One image, uint8 (height, width, channels).
+        """Read one image, uint8 (height, width, channels).
 
         Args:
             box: (left, top, right, bottom), float (4,); NaN or None is the whole image.
             turned: turn the result by 180 degrees.
-            facts: is told what is noticed of its file or files, which takes time.
+            facts: receives facts about its files, which takes time.
 
         Raises:
-            DataError: the file is missing, damaged, too large, or its box lies outside; the message names it.
+            DataError: the file is missing, damaged or too large, or its box lies outside; the message names it.
         """
         if self.channel_files:
             paths = [path.replace("*", name) for name in self.channel_files]
-            pixels = np.concatenate([self._open(each, 1, box, facts=facts) for each in paths], axis=2)
+            pixels = np.concatenate([self._open(file, 1, box, facts=facts) for file in paths], axis=2)
         else:
             pixels = self._open(path, self.channels, box, facts=facts)
         return np.ascontiguousarray(pixels[::-1, ::-1]) if turned else pixels
 
     def read_whole(self, path: str, *, facts: FileFacts | None = None) -> np.ndarray:
-        """All pixels of an image at its own size, uint8 (H, W, channels); `facts` and errors as in `read`."""
+        """Read all pixels of an image at its own size, uint8 (H, W, channels); see `read`."""
         if self.channel_files:
             paths = [path.replace("*", name) for name in self.channel_files]
-            return np.concatenate([self._open(each, 1, None, whole=True, facts=facts) for each in paths], axis=2)
+            return np.concatenate([self._open(file, 1, None, whole=True, facts=facts) for file in paths], axis=2)
         return self._open(path, self.channels, None, whole=True, facts=facts)
 
     def read_numbers(self, path: str) -> np.ndarray:
-        """All numbers that an image's file or files hold, of any type and shape, before they are scaled to 8 bits.
+        """Return all numbers in an image's files, of any type and shape, before scaling to 8 bits.
 
         Raises:
-            DataError: as in `read`.
+            DataError: see `read`.
         """
         if self.channel_files:
             files = [path.replace("*", name) for name in self.channel_files]
@@ -116,14 +116,15 @@ class ImageReader:
             raise DataError(f"{path} ({len(content)} bytes): {error}") from None
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the pixels, as JSON values: the key of a cache."""
+        """Return everything that determines the pixels as JSON values, for the key of a cache."""
         settings = {"version": PIXELS_VERSION, **asdict(self)}
+        # Settings at their defaults are left out: a new option must not change the keys of existing caches.
         for name in ("white", "frame", "pixel_shape"):
-            if getattr(self, name) is None:  # as before there was such a setting
+            if getattr(self, name) is None:
                 del settings[name]
         if self.white is not None:
             settings["white"] = self.white.setting()
-            if self.white.white <= LARGEST_8:  # which earlier versions kept to deeper images
+            if self.white.white <= LARGEST_8:  # earlier versions applied it only to deeper images
                 settings["eight_bits"] = True
         del settings["decoder"]
         if isinstance(own := self.decoder.make, Own):
@@ -157,13 +158,13 @@ class ImageReader:
             raise DataError(f"{path} ({len(content)} bytes): {' '.join(str(error).split())}") from None
 
     def read_values(self, content: bytes, path: str, channels: int, *, as_shown: bool) -> PixelValues | None:
-        """Return what a file holds that is no picture; None where its row leaves it to pictures' readers.
+        """Return the values of a file in a format of its own; None if it is an ordinary picture.
 
         Args:
-            as_shown: black and white are those of the file, not of `images.white`.
+            as_shown: use the file's black and white instead of `images.white`.
 
         Raises:
-            DataError: a library that reads it is not installed.
+            DataError: the library for the format is not installed.
             ValueError: it cannot be read.
         """
         kind = image_kind(content, path)
@@ -175,7 +176,7 @@ class ImageReader:
         return values.upright() if values is not None and self.orient else values
 
     def _call_own(self, decode: Callable[[str], np.ndarray], path: str, channels: int) -> PixelValues:
-        """Return what such a function gives for a file; all that it raises is about this file."""
+        """Call a user's reader on a file; every exception becomes an error about this file."""
         try:
             numbers = decode(path)
         except Exception as error:
@@ -193,7 +194,7 @@ class ImageReader:
         self, decode: Callable[[str], np.ndarray], path: str, channels: int, facts: FileFacts | None
     ) -> np.ndarray:
         values = self._call_own(decode, path, channels)
-        white = None if values.numbers.dtype == np.uint8 else self.white  # bytes are what is seen already
+        white = None if values.numbers.dtype == np.uint8 else self.white  # uint8 is taken as ready pixels
         try:
             return to_pixels(values, channels, white, facts=facts)
         except ValueError as error:
@@ -202,7 +203,7 @@ class ImageReader:
     def _decode(
         self, content: bytes, channels: int, box: np.ndarray | None, whole: bool, facts: FileFacts | None
     ) -> np.ndarray:
-        # OpenCV reads one picture of a file, and Pillow counts them.
+        # OpenCV reads only the first frame, so any selection goes to Pillow.
         header = read_header(content) if channels in (1, 3) and self.frame is None else None
         if header is None:
             pixels = decode_any(
@@ -242,7 +243,7 @@ class ImageReader:
         corners = None
         if box is not None and not np.isnan(box[0]):
             scale = (width, height, width, height) if self.boxes_relative else (1, 1, 1, 1)
-            left, top, right, bottom = (float(corner) * each for corner, each in zip(box, scale, strict=True))
+            left, top, right, bottom = (float(corner) * factor for corner, factor in zip(box, scale, strict=True))
             corners = (left, top, right, bottom)
         return frame_image(
             (height, width),
@@ -254,11 +255,11 @@ class ImageReader:
         )
 
     def _fit_whole(self, pixels: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-        """Resize the wanted part of all pixels of an image."""
+        """Crop and resize the full-size pixels of an image."""
         return self._fit(pixels, self._frame(pixels.shape[:2], box), 1)
 
     def _fit(self, pixels: np.ndarray, frame: Frame, reduction: int) -> np.ndarray:
-        """The frame's part of decoded pixels, resized onto the canvas."""
+        """Crop decoded pixels to the frame's region and resize it onto the canvas."""
         height, width = pixels.shape[:2]
         top, left = int(frame.top / reduction), int(frame.left / reduction)
         bottom = min(height, max(top + 1, round(frame.bottom / reduction)))
@@ -280,9 +281,9 @@ def resize(pixels: np.ndarray, size: tuple[int, int], *, fast: bool) -> np.ndarr
     """Resize uint8 (H, W, channels) to `size` (height, width).
 
     Args:
-        fast: bilinear, after sides more than twice too long were halved: it reads two pixels each way, so up to a
-            factor of 2 none is passed over, and a halving is the mean of two. Else the mean of all pixels that fall
-            together, where it shrinks.
+        fast: bilinear, after halving sides that are more than twice too long. Bilinear reads two pixels in each
+            direction, so up to a factor of 2 it skips none, and a halving is the mean of two. Otherwise the area mean,
+            wherever the image shrinks.
     """
     height, width = pixels.shape[:2]
     if (height, width) == size:
@@ -293,18 +294,18 @@ def resize(pixels: np.ndarray, size: tuple[int, int], *, fast: bool) -> np.ndarr
             width = (width + 1) // 2 if width > 2 * size[1] else width
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
-    # OpenCV's area mean takes only what shrinks both ways.
+    # OpenCV's area mean applies only if both sides shrink.
     shrunk = min(height, size[0]), min(width, size[1])
     pixels = cv2.resize(pixels, shrunk[::-1], interpolation=cv2.INTER_AREA).reshape(*shrunk, -1)
     return resize(pixels, size, fast=True)
 
 
 def _choose_reduction(frame: Frame) -> int:
-    """The largest that leaves the part no smaller than what it is resized to."""
+    """Return the largest reduction at which the region is not smaller than its resized size."""
     spare = min((frame.bottom - frame.top) / frame.height, (frame.right - frame.left) / frame.width)
     return 8 if spare >= 8 else 4 if spare >= 4 else 2 if spare >= 2 else 1
 
 
 def visible(image: np.ndarray) -> np.ndarray:
-    """Grey or RGB for the eye, uint8 (H, W, 3); of more channels the first three, of two the first."""
+    """Return grey or RGB for display, uint8 (H, W, 3): the first three channels, or the first repeated."""
     return image[:, :, :3] if image.shape[2] >= 3 else np.repeat(image[:, :, :1], 3, 2)

@@ -1,7 +1,7 @@
-"""Which samples a step sees, as pure functions of (seed, epoch): nothing here remembers anything.
+"""The samples of a step, as pure functions of (seed, epoch): nothing here has state.
 
-A batch is asked for by a `BatchRequest`, which says where in which epoch its samples stand. So a loader can start at
-any step, and its workers can draw the augmentation of each sample from its position alone.
+A `BatchRequest` states the epoch of a batch and the positions of its samples in that epoch. So a loader can start at
+any step, and its workers can draw each sample's augmentation from its position alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MASK = (1 << 64) - 1
 
 
 class BatchRequest(NamedTuple):
-    """Some samples to load: `rows` int64 (B,) of the table, at `positions` int64 (B,) of the order of `epoch`."""
+    """Samples to load: `rows` int64 (B,) of the table, at `positions` int64 (B,) in the order of `epoch`."""
 
     epoch: int
     positions: np.ndarray
@@ -23,10 +23,10 @@ class BatchRequest(NamedTuple):
 
 
 def derive_seed(*parts: int, state: int = 0) -> int:
-    """A 64-bit seed that depends on every part and on their order (splitmix64 finaliser, Steele et al. 2014).
+    """Return a 64-bit seed that depends on every part and on their order (splitmix64 finaliser, Steele et al. 2014).
 
     Args:
-        state: the seed of earlier parts, to go on from.
+        state: seed of earlier parts, to continue from.
     """
     for part in parts:
         state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
@@ -37,7 +37,7 @@ def derive_seed(*parts: int, state: int = 0) -> int:
 
 
 def count_steps(num_samples: int, batch_size: int) -> int:
-    """Optimizer steps an epoch: whole batches only, but at least one."""
+    """Return the optimizer steps of an epoch: only whole batches, but at least one."""
     return max(1, num_samples // batch_size)
 
 
@@ -53,12 +53,12 @@ def train_requests(
     rank: int = 0,
     size: int = 1,
 ) -> Iterator[BatchRequest]:
-    """Micro-batches of the steps [first_step, last_step) of a stage, `accumulate` of them a step.
+    """Yield the micro-batches of the steps [first_step, last_step) of a stage, `accumulate` per step.
 
     Args:
-        order: gives the rows of the table that an epoch sees, int64 (samples_per_epoch,); see `Sampler`.
-        first_epoch: the number of the stage's first epoch, counted over all stages.
-        rank: of `size` processes that share each micro-batch; together they see what one alone would see.
+        order: returns the rows of an epoch, int64 (samples_per_epoch,); see `Sampler`.
+        first_epoch: number of the stage's first epoch, counted over all stages.
+        rank: this process among `size` that split each micro-batch; together they see what a single one would see.
     """
     steps_per_epoch = count_steps(samples_per_epoch, batch_size)
     epoch = -1
@@ -75,7 +75,7 @@ def train_requests(
 
 
 def sequential_requests(rows: np.ndarray, batch_size: int) -> Iterator[BatchRequest]:
-    """Every row once, in order."""
+    """Yield every row once, in order."""
     for first in range(0, len(rows), batch_size):
         positions = np.arange(first, min(first + batch_size, len(rows)))
         yield BatchRequest(0, positions, rows[positions])

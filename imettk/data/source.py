@@ -1,4 +1,4 @@
-"""Where the pixels of a table's images come from: a cache where it has them, else their files."""
+"""The source of a table's pixels: a cache if it holds them, otherwise their files."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.stamps import hash_files, stat_files
 
-# Of what a TIFF becomes: goes up as `PIXELS_VERSION` does, but caches without such files are kept. None said so before
-# 2, when deep ones whose small values are bright, or whose bytes or channels had been mixed up, were not read rightly.
+# As `PIXELS_VERSION`, for TIFF files only, so that caches without them are kept. Before version 2 no cache recorded it,
+# and some deep TIFFs were decoded wrongly (small values that are bright, byte order, separate channels).
 TIFF_VERSION = 2
 
 
 def make_reader(recipe: Recipe, white: ValueRange | None = None) -> ImageReader:
-    """How a recipe's image files are read; `ConfigError` where a user's own reader is not there.
+    """Return the reader of a recipe's image files; raise `ConfigError` if a user's own reader is missing.
 
     Args:
-        white: where `images.white` asks for percentiles, the values at which they lie.
+        white: values at the percentiles that `images.white` asks for.
     """
     images, table = recipe.images, recipe.table
     return ImageReader(
@@ -55,16 +55,16 @@ def make_reader(recipe: Recipe, white: ValueRange | None = None) -> ImageReader:
 
 
 def _given_range(recipe: Recipe) -> ValueRange | None:
-    """The values that a recipe itself says are black and white."""
+    """Return black and white if the recipe states them."""
     white = None if recipe.images.white is None else parse_white(recipe.images.white)
     return None if white is None else ValueRange(white.black, white.white)
 
 
 def cache_key(reader: ImageReader, kind: str, quality: int, names: Iterable[str] = ()) -> str:
-    """16 hex digits of everything but the files that decides what a cache holds.
+    """Return 16 hex digits of everything, except the files, that determines the content of a cache.
 
     Args:
-        names: of its images, as `image_names` gives them.
+        names: names of its images; see `image_names`.
     """
     settings = reader.settings() | {"kind": kind} | ({"quality": quality} if kind == "jpeg" else {})
     if any(".tif" in name.lower() for name in names):
@@ -73,11 +73,11 @@ def cache_key(reader: ImageReader, kind: str, quality: int, names: Iterable[str]
 
 
 def image_names(table: SampleTable, data_dir: Path) -> list[str]:
-    """What each image is, as text: its path (within the data folder if it lies there), its box, whether it is turned.
+    """Return the name of each image: its path (relative to the data folder if inside), its box, and if it is turned.
 
-    An image is taken from a cache only by the same name, so a box that has changed is not seen by the old one.
+    A cached image is used only under the same name, so a changed box never shows the old region.
     """
-    prefix = str(data_dir / "_")[:-1]  # of "." it is empty
+    prefix = str(data_dir / "_")[:-1]  # empty for "."
     names = [path.removeprefix(prefix) for path in table.paths.tolist()]
     if table.boxes is not None:
         for row in np.flatnonzero(~np.isnan(table.boxes[:, 0])):
@@ -89,19 +89,19 @@ def image_names(table: SampleTable, data_dir: Path) -> list[str]:
 
 
 class ImageSource:
-    """Reads images by their position in a table.
+    """Reads images by their row in a table.
 
-    An image comes from the cache only while its file is the one that the cache was made of: of the same size and time,
-    or else with the same hash (see `hash_files`). No file is opened where size and time are the same.
+    An image comes from the cache only if its file is still the one that was cached: same size and time, or else the
+    same hash (see `hash_files`). While size and time are unchanged, no file is opened.
 
     Attributes:
-        num_cached: how many of them come from the cache.
-        num_changed: how many are in the cache as they were before.
-        faults: why, for each row that a loader could not read and skipped.
+        num_cached: number of images that come from the cache.
+        num_changed: number of images whose file has changed since it was cached.
+        faults: reason for each row that a loader could not read and skipped.
 
     Args:
-        cache: of images read in the same way; None reads all from their files.
-        names: as `image_names` gives them; only needed with a cache.
+        cache: cache of images read in the same way; None reads all from their files.
+        names: result of `image_names`; only needed with a cache.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class ImageSource:
         self.num_changed = 0
         if cache is not None:
             rows = find_rows(cache.names, np.array(names, np.str_))
-            # What could not be read then may have been mended or added since.
+            # What could not be read then may have been repaired or added since.
             rows[np.isin(rows, list(cache.bad))] = -1
             self._cached_rows = np.where(self._are_unchanged(cache, rows), rows, -1)
             self.num_changed = int((rows != self._cached_rows).sum())
         self.num_cached = int((self._cached_rows >= 0).sum())
 
     def _are_unchanged(self, cache: ImageCache, rows: np.ndarray) -> np.ndarray:
-        """Return which images the cache holds, at these rows (-1 where not), as their files are now, bool (N,)."""
+        """Return which images are cached (rows of the cache, -1 if not) and have an unchanged file, bool (N,)."""
         sizes, times = stat_files(self._paths, self._reader.channel_files)
         same = (rows >= 0) & (cache.sizes[rows] == sizes)
         if cache.stamps is None:
@@ -142,7 +142,7 @@ class ImageSource:
         return same
 
     def fingerprint(self, rows: np.ndarray) -> str:
-        """Hash the files of some images, int64 (M,), and which part of them is looked at; 16 hex digits."""
+        """Hash the files and used regions of some images, int64 (M,); 16 hex digits."""
         places = rows[~self._hashed[rows]]
         self._hashes[places] = hash_files(self._paths[places], self._reader.channel_files)
         self._hashed[places] = True
@@ -153,23 +153,23 @@ class ImageSource:
         return len(self._paths)
 
     def path(self, row: int) -> str:
-        """The file of an image; with a `*` where it is several."""
+        """Return the file of an image; with a `*` if it is several files."""
         return str(self._paths[row])
 
     def unread(self, rows: np.ndarray | None = None) -> str:
-        """Count and names of the images, among these rows or all, that a loader could not read; empty without any."""
+        """Count and list the images, among these rows or all, that a loader could not read; empty without any."""
         bad = sorted(self.faults) if rows is None else [row for row in rows.tolist() if row in self.faults]
         return list_names((os.path.basename(self.path(row)) for row in bad), "image") if bad else ""
 
     def describe(self) -> str:
-        """Where images come from, as far as it changes their pixels: JPEGs of a cache have lost a little."""
+        """Return the source of the images as far as it affects pixels: a cache of JPEGs is slightly lossy."""
         return "jpeg cache" if self._cache is not None and self._cache.kind == "jpeg" else "exact"
 
     def read(self, row: int, *, facts: FileFacts | None = None) -> np.ndarray:
-        """Pixels of an image, uint8 (height, width, channels).
+        """Return the pixels of an image, uint8 (height, width, channels).
 
         Args:
-            facts: is told what is noticed of a file that is read.
+            facts: receives facts about a file that is read.
 
         Raises:
             DataError: it cannot be read; the message names its file.
@@ -182,8 +182,8 @@ class ImageSource:
 
 
 def find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where each wanted name stands among the known, int64; -1 where it does not."""
-    if np.array_equal(known[: len(wanted)], wanted):  # the training table stands first in its own cache
+    """Return the position of each wanted name among the known ones, int64; -1 if it is not there."""
+    if np.array_equal(known[: len(wanted)], wanted):  # usual: a table's own cache begins with the training rows
         return np.arange(len(wanted))
     order = np.argsort(known, kind="stable")
     places = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
@@ -192,5 +192,5 @@ def find_rows(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def wanted_kinds(plan: CacheConfig) -> tuple[str, ...]:
-    """Kinds of cache that a plan allows, the best first."""
+    """Return the kinds of cache that a plan allows, best first."""
     return {"none": (), "auto": ("pixels", "jpeg")}.get(plan.kind, (plan.kind,))

@@ -1,23 +1,24 @@
-"""Arrays whose first axis counts images, in files of arrays: which ones are, and how their images are called."""
+"""Arrays whose first axis counts images, in files of arrays: recognising them, and naming their images."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-CHANNELS = (1, 3, 4)  # of a picture, in the last axis
+CHANNELS = (1, 3, 4)  # lengths of a picture's last axis
 ID_NAME = re.compile(r"(image|img|file|sample)?_?(ids?|names?|keys?|filenames?|uuids?)", re.IGNORECASE)
 
 
 def is_stack(shape: Sequence[int]) -> bool:
-    """Return whether the first axis of an array of numbers may count images: it does not where channels are last."""
+    """Return whether the first axis of an array may count images: it does not if channels are last."""
     return len(shape) > 3 or (len(shape) == 3 and shape[2] not in CHANNELS)
 
 
 def find_stacks(shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    """Return those arrays of a file whose first axis counts images; all others are an image each, however few they are.
+    """Return the arrays of a file whose first axis counts images; any other array is one image.
 
-    An array alone is one, and all are where one dimension beside one of them has its length: labels or ids.
+    A single array is a stack. Several arrays are stacks if a one-dimensional array (labels or ids) beside one of them
+    has its length. The number of arrays does not matter: eight volumes must not be read differently from nine.
     """
     arrays = [name for name, shape in shapes.items() if len(shape) > 1]
     stacks = [name for name in arrays if is_stack(shapes[name])]
@@ -27,13 +28,16 @@ def find_stacks(shapes: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def name_any(wanted: Collection[str], names: Iterable[str]) -> bool:
-    """Return whether one of these names is wanted."""
+    """Return whether any of these names is wanted."""
     return bool(wanted) and any(name in wanted for name in names)
 
 
 def name_arrays(paths: Sequence[str]) -> dict[str, str]:
-    """Return the paths of arrays by their names: without folders that all lie in, nor the last step where it is the
-    same of all, as in `a/image` and `b/image`. One array alone has all the names that it might have beside others."""
+    """Return the paths of arrays by their names, which omit the common folders.
+
+    If the last step is the same in all, as in `a/image` and `b/image`, it is omitted too. A single array gets all the
+    names that it might have beside others.
+    """
     folders = [path.rpartition("/")[0] for path in paths]
     if len(paths) == 1:
         steps = paths[0].split("/")
@@ -47,7 +51,7 @@ def name_arrays(paths: Sequence[str]) -> dict[str, str]:
 
 
 def places_of(count: int, beside: Iterable[Sequence[object]]) -> dict[str, int]:
-    """Return the place of each image of a stack by its name: as an array of ids says, else its position from 0.
+    """Return the position of each image of a stack by its name: from an array of ids, or else counted from 0.
 
     Args:
         beside: arrays that may hold ids.
@@ -60,7 +64,7 @@ def places_of(count: int, beside: Iterable[Sequence[object]]) -> dict[str, int]:
 
 
 def shared_folder(folders: Sequence[str]) -> str:
-    """Return the folder in which all of these lie, with the slash behind it; "" where they share none."""
+    """Return the common folder of all of these, with its slash; "" without one."""
     first, last = min(folders, default="").split("/"), max(folders, default="").split("/")
     same = 0
     while same < min(len(first), len(last)) - 1 and first[same] == last[same]:

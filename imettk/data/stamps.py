@@ -1,6 +1,6 @@
-"""Tell whether image files have changed: by their size and time, else by a hash of head, middle and tail.
+"""Detect changed image files: by size and time, or else by a hash of head, middle and tail.
 
-A file that holds many images is hashed as a whole, for one of them may change alone.
+A file that holds many images is hashed completely, because any one of them may change.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from imettk.data.containers import split_path
 from imettk.progress import progress_bar
 
 SAMPLE_BYTES = 4096  # of head, middle and tail each
-BLOCK_BYTES = 1 << 20  # of a whole file that are read at once
-THREADS = 8  # most of the time is spent waiting for a mounted file system
-LONG = 2000  # files whose hashing is worth a progress bar
+BLOCK_BYTES = 1 << 20  # read at once when a whole file is hashed
+THREADS = 8  # more than cores: most of the time is spent waiting for a mounted file system
+LONG = 2000  # files from which hashing shows a progress bar
 MISSING = -1
 
 
 class FileStamps(NamedTuple):
-    """N images, int64 (N,) each.
+    """Stamps of N images, int64 (N,) each.
 
     Attributes:
-        sizes: bytes, of all files of an image together; `MISSING` where one is not there.
-        times: of the last change, in nanoseconds since the epoch; several files are added up.
-        hashes: of size, head, middle and tail; see `hash_files`.
+        sizes: total bytes of an image's files; `MISSING` if one does not exist.
+        times: modification time in nanoseconds since the epoch; the sum over several files.
+        hashes: hash of size, head, middle and tail; see `hash_files`.
     """
 
     sizes: np.ndarray
@@ -43,7 +43,7 @@ class FileStamps(NamedTuple):
 
 
 def stamp_files(paths: np.ndarray, channel_files: tuple[str, ...], *, known: FileStamps | None = None) -> FileStamps:
-    """Stamp image files; none is opened whose size and time are `known`."""
+    """Stamp image files; files whose size and time are `known` are not opened."""
     sizes, times = stat_files(paths, channel_files)
     hashes = np.zeros(len(paths), np.int64)
     same = np.zeros(len(paths), bool)
@@ -56,11 +56,11 @@ def stamp_files(paths: np.ndarray, channel_files: tuple[str, ...], *, known: Fil
 
 
 def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return size and time of each image's file or files, int64 (N,) each; see `FileStamps`.
+    """Return size and time of each image's files, int64 (N,) each; see `FileStamps`.
 
     Args:
-        paths: str (N,), with a `*` where an image is several files.
-        channel_files: what stands for it, one name a file.
+        paths: str (N,), with a `*` if an image is several files.
+        channel_files: replacements of `*`, one per file.
     """
     holders = _Holders()
     stats = [_stat(path, channel_files, holders) for path in paths.tolist()]
@@ -71,8 +71,8 @@ def stat_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> tuple[np.nd
 def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
     """Hash the size and `SAMPLE_BYTES` at head, middle and tail of each image's files, int64 (N,).
 
-    Another image differs in one of these; a file that is missing or cannot be read has 0. Of an image in a container,
-    it is a hash of all that it holds, which is read once, and of the image's name.
+    Different images differ in one of these. A missing or unreadable file has 0. For an image in a container, the hash
+    covers the whole container, which is read once, and the image's name.
     """
     if not len(paths):
         return np.zeros(0, np.int64)
@@ -89,7 +89,7 @@ def hash_files(paths: np.ndarray, channel_files: tuple[str, ...]) -> np.ndarray:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """A pipe among the images must not be waited for."""
+    """Open a file without waiting: a pipe among the images would block until somebody writes to it."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -98,14 +98,14 @@ def _files(path: str, channel_files: Sequence[str]) -> list[str]:
 
 
 class _Holders:
-    """The containers that images lie in, each looked at once; one of these is made for each look at many images."""
+    """The containers of images; each is looked up once for the lifetime of this object, one pass over many images."""
 
     def __init__(self) -> None:
         self._places: dict[str, str | None] = {}
         self._stats: dict[str, os.stat_result] = {}
 
     def find(self, path: str) -> str | None:
-        """Return the container of an image, None where it is a file by itself."""
+        """Return the container of an image; None if it is a file by itself."""
         folder = os.path.dirname(path)
         if folder not in self._places:
             parts = split_path(path)
@@ -119,17 +119,17 @@ class _Holders:
         return self._stats[holder]
 
     def digest(self, holder: str) -> bytes:
-        """Return a hash of all that a container holds."""
+        """Return a hash of a container's whole content."""
         status = self.stat(holder)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        with _HASHING:  # by one thread, while the others wait for what it finds
+        with _HASHING:  # one thread reads the file, the others wait for its result
             if identity not in _DIGESTS:
                 _DIGESTS[identity] = _hash_whole(holder)
             return _DIGESTS[identity]
 
 
 _HASHING = threading.Lock()
-_DIGESTS: dict[tuple[int, ...], bytes] = {}  # of containers, by which file it was: device, inode, size and time
+_DIGESTS: dict[tuple[int, ...], bytes] = {}  # of containers, by device, inode, size and time
 
 
 def _stat(path: str, channel_files: Sequence[str], holders: _Holders) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Files that are saved under a picture's name and are none: what they are, and what to do about it."""
+"""Files with a picture's name that are something else: what they are, and what to do about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 _CONVERT = "write it as a PNG or JPEG"
 _UNPACK = "unpack it"
 _AGAIN = "fetch the image again"
-# Where a file begins so, it is this, and this is to be done.
+# (offset, first bytes, what it is, what to do)
 _STARTS: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
@@ -50,9 +50,9 @@ _SHOWN = 60  # characters of a text that are shown
 
 
 def name_stranger(content: bytes) -> str | None:
-    """Return what a file is that cannot be read as an image, and what to do; None where it may be a damaged one.
+    """Return what a file is if it is not an image, and what to do; None if it may be a damaged image.
 
-    Examples: `it is an HTML page ("404 Not Found"): fetch the image again`.
+    Example: `it is an HTML page ("404 Not Found"), as a failed download leaves: fetch the image again`.
     """
     if not content:
         return f"it is empty: {_AGAIN}"
@@ -69,19 +69,19 @@ def name_stranger(content: bytes) -> str | None:
 
 
 def _name_media(brand: bytes) -> str:
-    """Return the kind of a file of ISO's media format (ISO/IEC 14496-12) by its brand."""
+    """Return the kind of an ISO media file (ISO/IEC 14496-12) by its brand."""
     if brand in _HEIC:
         return f"it is a HEIC image, as phones write them, which is not read: {_CONVERT}"
     if brand in (b"avif", b"avis"):
-        return f"it is an AVIF image, which is damaged, or which this version of Pillow does not read: {_CONVERT}"
+        return f"it is an AVIF image, damaged or not supported by this version of Pillow: {_CONVERT}"
     if brand == b"crx ":
         return f"it is a camera's raw image, which is not read: {_CONVERT}"
     return "it is a video (MP4 or QuickTime): write its frames as images"
 
 
 def _name_text(content: bytes) -> str | None:
-    """Return the kind of a text; None where it is none."""
-    # The end of what is looked at may part a character.
+    """Return the kind of a text; None if it is not text."""
+    # The end of the excerpt may split a character, hence "ignore".
     head = content[:_HEAD].decode("utf-8-sig", "ignore" if len(content) > _HEAD else "replace").strip()
     if (
         not head
@@ -101,7 +101,7 @@ def _name_text(content: bytes) -> str | None:
         return f"it is XML ({shown}), as a failed download leaves: {_AGAIN}"
     if head[0] in "{[" and _is_json(content):
         return f"it is JSON ({shown}), as a failed download leaves: {_AGAIN}"
-    return f"it is a text that begins with {shown!r}, and no image"
+    return f"it is text that begins with {shown!r}, not an image"
 
 
 def _is_json(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Even folds of rows, or groups of rows, with several labels: rarest label first, each to the fold that lacks most."""
+"""Multi-label stratification of rows or groups: rarest label first, each to the fold that lacks most."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from imettk.progress import progress_bar
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-MOST_TRIES, TRIED_UNITS = 16, 100_000  # a small table is dealt so often, or until so many rows or groups are dealt
+MOST_TRIES, TRIED_UNITS = 16, 100_000  # a small table is dealt up to 16 times, within this many rows or groups
 
 
 def stratify(targets: np.ndarray, num_folds: int, seed: int, *, groups: np.ndarray | None = None) -> np.ndarray:
-    """The fold of each row, int64 (N,), in [0, num_folds).
+    """Return the fold of each row, int64 (N,), in [0, num_folds).
 
-    Rows with a rare label are dealt first, as in Sechidis et al. 2011 ("On the Stratification of Multi-label Data"),
-    for they have the least choice; groups of several rows before them, the largest first. Each goes to the fold where
-    sum over its labels of (rows with the label there) / (rows with the label in all) is least. That is the change of
-    the summed squares of the folds' shares, so a rare label weighs more than a frequent one, which later rows even out.
-    The number of rows counts as one more label, that all rows have. Small tables are dealt several times, and the most
-    even deal is taken.
+    Rows with a rare label are dealt first because they have the least choice, as in Sechidis et al. 2011 ("On the
+    Stratification of Multi-label Data"); before them come groups of several rows, the largest first. Each goes to the
+    fold where the sum over its labels of (rows with the label in the fold) / (rows with the label in total) is lowest.
+    That is the change of the folds' summed squared shares, so a rare label weighs more than a frequent one, which later
+    rows even out. The number of rows counts as one more label that every row has. Small tables are dealt several times,
+    and the most even deal is kept.
 
     Args:
         targets: uint8 (N, C).
@@ -54,12 +54,12 @@ def stratify(targets: np.ndarray, num_folds: int, seed: int, *, groups: np.ndarr
 
 
 def _deal(
-    units: csr_matrix, sizes: np.ndarray, num_folds: int, rng: np.random.Generator, tell: Callable[[int], object]
+    units: csr_matrix, sizes: np.ndarray, num_folds: int, rng: np.random.Generator, update: Callable[[int], object]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fold of each unit, int64 (U,), and what the folds hold of each label, float64 (C, num_folds).
+    """Return the fold of each unit, int64 (U,), and the count of each label per fold, float64 (C, num_folds).
 
     Args:
-        units: rows that have each label, the last one being all rows, (U, C).
+        units: number of rows with each label, (U, C); the last label is that of all rows.
         sizes: rows of each unit, int64 (U,).
     """
     totals = np.asarray(units.sum(0)).ravel()
@@ -68,17 +68,17 @@ def _deal(
     rarest = np.minimum.reduceat(totals[columns], units.indptr[:-1])
     order = rng.permutation(len(sizes))
     order = order[np.lexsort((rarest[order], -sizes[order]))]
-    # Folds that lack as much are taken in turn as the seed has it, not the first one always.
+    # Random fractions break ties: folds that lack the same are taken in an order of the seed, not always the first.
     filled = rng.random((units.shape[1], num_folds)) * 1e-6
     folds = np.zeros(len(sizes), np.int64)
     for number, unit in enumerate(order.tolist()):
-        own = slice(starts[unit], starts[unit + 1])
-        label, count = columns[own], counts[own]
+        span = slice(starts[unit], starts[unit + 1])
+        label, count = columns[span], counts[span]
         here = filled[label]
         folds[unit] = fold = int((count * weights[label] @ here).argmin())
         here[:, fold] += count
         filled[label] = here
         if number % 1000 == 999:
-            tell(1000)
-    tell(len(order) % 1000)
+            update(1000)
+    update(len(order) % 1000)
     return folds, filled

@@ -1,4 +1,4 @@
-"""Write a submission, and check it against the competition's sample before anyone spends one on it."""
+"""Write a submission, and check it against the competition's sample before a person spends one of the day on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.csv_files import require_columns, require_filled
+from imettk.data.csv_files import list_names, require_columns, require_filled
 from imettk.data.label_cells import are_lists
 from imettk.data.long_rows import LongRows, sample_rows
 from imettk.data.table_files import read_rows
@@ -20,13 +20,13 @@ from imettk.files import write_atomically
 
 
 def read_sample(table_format: TableFormat, csv: Path, remarks: list[str] | None = None) -> pd.DataFrame:
-    """Read the sample submission as a table with a row an image, also where it has one for each image and label.
+    """Read the sample submission as a table with one row per image, even if it has one per image and label.
 
     Returns:
-        At least the ids and the columns that answers go into, as text.
+        At least the ids and the columns of answers, as text.
 
     Raises:
-        DataError: a column is missing, nothing would fill one, or rows are not as `sample_rows` says.
+        DataError: a column is missing, nothing would fill one, or rows do not match `sample_rows`.
     """
     frame, long, kept = read_rows(csv, remarks), sample_rows(table_format), table_format.kept_columns
     columns = (table_format.test_id_column, *table_format.filled_columns) if long is None else long.columns
@@ -135,30 +135,30 @@ def write_submission(
 
 
 def _refuse_unfilled(template: pd.DataFrame, known: Sequence[str], where: str) -> None:
-    """Raise `DataError` where the sample has columns beside those that are filled or kept."""
+    """Raise `DataError` if the sample has columns that are neither filled nor kept."""
     if unfilled := [column for column in template.columns if column not in known]:
         raise DataError(
-            f"{where}: nothing fills column {', '.join(unfilled)}, where the sample's own values would stay; name "
-            "columns that are to stay in table.kept_columns"
+            f"{where}: nothing fills column {', '.join(unfilled)}, so the sample's own values would remain; list "
+            "columns that should remain in table.kept_columns"
         )
 
 
 def _fault(row: Sequence[str], separator: str | None, count: int | None, *, distinct: bool) -> str | None:
-    """What is wrong with the answers of one row.
+    """Return the reason why the answers of one row are invalid, or None.
 
     Args:
-        separator: that will stand between them.
-        count: of answers that there must be.
-        distinct: no two answers may be the same.
+        separator: separator that will join them.
+        count: required number of answers.
+        distinct: no two answers may be equal.
     """
     if not all(answer.strip() for answer in row):
         return f"has an empty answer among {len(row)}"
     if distinct and len(set(row)) < len(row):
-        return f"has an answer twice: {' '.join(row)}"
+        return f"has a repeated answer: {' '.join(row)}"
     if count is not None and len(row) != count:
-        return f"has {len(row)} answers, and needs {count}"
+        return f"has {len(row)} answer{'s' if len(row) != 1 else ''}, but needs {count}"
     if separator is not None and len(row) > 1 and any(separator in answer for answer in row):
-        return f"has an answer that holds the separator {separator!r}: {row}"
+        return f"has an answer that contains the separator {separator!r}: {row}"
     return None
 
 
@@ -166,11 +166,11 @@ def _no_number(row: Sequence[str], *, shares: bool) -> str | None:
     numbers = _numbers(row)
     fits = (numbers >= 0) & (numbers <= 1) if shares else np.isfinite(numbers)
     bad = [answer for answer, fit in zip(row, fits, strict=True) if not fit]
-    return f"has {bad[0]!r}, which is no number{' in [0, 1]' if shares else ''}" if bad else None
+    return f"has {bad[0]!r}, which is not a number{' in [0, 1]' if shares else ''}" if bad else None
 
 
 def _numbers(cells: Iterable[str]) -> np.ndarray:
-    """Cells as numbers, NaN where they are none, float64 (N,)."""
+    """Return cells as numbers, float64 (N,), NaN for other text."""
     return pd.to_numeric(pd.Series(list(cells), dtype=object), errors="coerce").to_numpy(np.float64)
 
 
@@ -184,21 +184,20 @@ def check_kind(
     shares: bool = True,
     lists: bool = False,
 ) -> None:
-    """Compare the cells of a sample submission with the answers that will stand in their place.
+    """Compare the cells of a sample submission with the answers that will replace them.
 
-    A sample holds what a person made up to show the form: which label it is says nothing, but that words stand there
-    or numbers does.
+    The values of a sample are placeholders: the particular label means nothing, but words or numbers show the format.
 
     Args:
-        columns: those of the answers.
-        labels: which answers there are; None where they are numbers.
-        shares: numbers that are no labels are probabilities.
-        fractions: whole numbers may stand where the sample has others, such as 0.5: a person has said so.
-        lists: answers are lists where those of the sample are.
+        columns: columns of the answers.
+        labels: possible answers; None if answers are numbers.
+        shares: numbers that are not labels are probabilities.
+        fractions: whole numbers may replace fractions such as 0.5, because the user has said so.
+        lists: answers are written as lists if those of the sample are.
 
     Raises:
-        DataError: words would stand where the sample has numbers, or numbers where it has words; or probabilities and
-            labels would be taken for each other; or the sample has lists, and answers are none.
+        DataError: words would replace numbers or numbers words; probabilities and labels would be confused; or the
+            sample has lists, and answers are not lists.
     """
     for column in columns:
         cells = sample[column][sample[column].str.strip() != ""].unique()
@@ -208,22 +207,22 @@ def check_kind(
         numeric, where = not np.isnan(numbers).any(), f"{csv}: column {column} holds {_example(cells)}"
         if labels is None:
             if not numeric:
-                what = "probabilities" if shares else "numbers"
-                raise DataError(f"{where}, where {what} would be written: are labels asked for?")
+                kind = "probabilities" if shares else "numbers"
+                raise DataError(f"{where}, where {kind} would be written: are labels asked for?")
             if shares and ((numbers < 0) | (numbers > 1)).any():
                 outside = cells[(numbers < 0) | (numbers > 1)]
-                raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is no probability")
+                raise DataError(f"{csv}: column {column} holds {_example(outside)}, which is not a probability")
             continue
         if not lists and are_lists(cells) and not set(cells) & set(labels):
             raise DataError(
-                f"{where}, a list, where one answer, or several joined by a sign, would be written: rows with several "
-                "labels (--table.task multilabel) are answered by lists"
+                f"{where}, a list, where one answer, or several joined by a separator, would be written: if rows have "
+                "several labels, use --table.task multilabel, which answers with lists"
             )
         words = np.isnan(_numbers(labels)).all() or (not fractions and (numbers % 1 != 0).any())
         if numeric and words and not set(cells) & set(labels):
             raise DataError(
                 f"{where}, where labels such as {labels[0]!r} would be written: for probabilities, "
-                "take the rule `probability`, which `imettk new` does where a metric needs it, as in --metric roc_auc"
+                "use the rule `probability`, which `imettk new` does if a metric needs it, as in --metric roc_auc"
             )
 
 
@@ -235,27 +234,27 @@ def check_submission(path: Path, sample_csv: Path, *, id_column: str) -> None:
     """Compare a submission file with the sample.
 
     Raises:
-        DataError: other columns, ids missing, unknown or twice.
+        DataError: columns differ, or ids are missing, unknown or repeated.
     """
     submission, sample = read_rows(path), read_rows(sample_csv)
     if list(submission.columns) != list(sample.columns):
-        has, wants = ", ".join(submission.columns), ", ".join(sample.columns)
-        raise DataError(f"{path} has columns {has}; the sample has {wants}")
+        has, needs = ", ".join(submission.columns), ", ".join(sample.columns)
+        raise DataError(f"{path} has columns {has}; the sample has {needs}")
     _check(submission, sample, str(path), id_column)
 
 
-def _check(submission: pd.DataFrame, sample: pd.DataFrame, what: str, id_column: str) -> None:
-    """Columns are among the sample's, and the ids are its ids, each once."""
+def _check(submission: pd.DataFrame, sample: pd.DataFrame, where: str, id_column: str) -> None:
+    """Raise `DataError` unless the columns are among the sample's, and the ids are its ids, each once."""
     absent = [column for column in submission.columns if column not in sample.columns]
     if absent:
-        raise DataError(f"{what}: the sample has no column {', '.join(absent)}; it has {', '.join(sample.columns)}")
+        raise DataError(f"{where}: the sample has no column {', '.join(absent)}; it has {', '.join(sample.columns)}")
     ids, wanted = submission[id_column], sample[id_column]
     faults = {
         "missing": sorted(set(wanted) - set(ids)),
         "not in the sample": sorted(set(ids) - set(wanted)),
-        "there twice": sorted(ids[ids.duplicated()].unique()),
-        "twice in the sample": sorted(wanted[wanted.duplicated()].unique()),
+        "repeated": sorted(ids[ids.duplicated()].unique()),
+        "repeated in the sample": sorted(wanted[wanted.duplicated()].unique()),
     }
     for fault, names in faults.items():
         if names:
-            raise DataError(f"{what}: {len(names)} ids are {fault}, first {names[0]}")
+            raise DataError(f"{where}: {list_names(names, 'id')} {fault}")

@@ -1,4 +1,4 @@
-"""One pass over every image, in parallel: which are bad, their statistics, and the cache. A kill loses one part."""
+"""One parallel pass over every image: bad files, statistics, and the cache. A kill loses at most one part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from imettk.errors import DataError
 from imettk.files import replace_atomically
 from imettk.progress import progress_bar
 
-SAMPLED = 32  # images that are encoded to estimate the size of a cache of JPEGs
+SAMPLED = 32  # images encoded to estimate the size of a cache of JPEGs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class CacheTarget:
 
     Attributes:
         kind: `pixels` or `jpeg`.
-        key: of the settings that make its pixels; with another one it is made anew.
-        quality: of JPEGs.
+        key: hash of the settings that determine its pixels; a cache with another key is rebuilt.
+        quality: quality of JPEGs.
     """
 
     folder: Path
@@ -43,12 +43,12 @@ class CacheTarget:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the pass found.
+    """Results of the pass.
 
     Attributes:
-        bad: why an image cannot be read, by its position.
-        histogram: pixels of each value, int64 (channels, 256), over all other images.
-        facts: what was noticed of all files, where somebody took notes.
+        bad: reasons why images cannot be read, by position.
+        histogram: number of pixels of each value, int64 (channels, 256), over all other images.
+        facts: facts about all files, if the reader recorded any.
     """
 
     bad: dict[int, str]
@@ -57,12 +57,12 @@ class Survey:
 
     @property
     def mean(self) -> list[float]:
-        """Of values in [0, 1], one a channel."""
+        """Mean of values in [0, 1], one per channel."""
         return [float(row @ _LEVELS / row.sum()) for row in self.histogram if row.sum()]
 
     @property
     def std(self) -> list[float]:
-        """Over all pixels of all images, of values in [0, 1], one a channel."""
+        """Standard deviation of values in [0, 1] over all pixels of all images, one per channel."""
         moments = ((row @ _LEVELS / row.sum(), row @ _LEVELS**2 / row.sum()) for row in self.histogram if row.sum())
         return [float(np.sqrt(max(0.0, square - mean**2))) for mean, square in moments]
 
@@ -71,7 +71,7 @@ _LEVELS = np.arange(256) / 255
 
 
 class _Image(NamedTuple):
-    """What is kept of one image: pixels or JPEG for the cache, its histogram, or why it cannot be read."""
+    """Result for one image: pixels or JPEG for the cache, its histogram, or the reason why it cannot be read."""
 
     kept: np.ndarray | bytes | None
     histogram: np.ndarray | None
@@ -81,14 +81,14 @@ class _Image(NamedTuple):
 def estimate_bytes(
     read: Callable[[int], np.ndarray], num_images: int, shape: tuple[int, int, int], kind: str, quality: int
 ) -> int:
-    """Size of a cache: exact for pixels; for JPEGs from `SAMPLED` images spread over all."""
+    """Estimate the size of a cache: exact for pixels; for JPEGs from `SAMPLED` images spread over all."""
     if kind == "pixels":
         return num_images * int(np.prod(shape))
     lengths = []
     for row in np.linspace(0, num_images - 1, min(SAMPLED, num_images)).astype(int):
         try:
             lengths.append(len(encode_jpeg(read(int(row)), quality)))
-        except DataError:  # the pass itself will name it
+        except DataError:  # the pass itself will report it
             continue
     return int(num_images * (np.mean(lengths) if lengths else np.prod(shape)))
 
@@ -105,26 +105,26 @@ def survey_images(
     """Read every image once.
 
     Args:
-        read: gives an image, uint8 of `shape`, by position, or raises `DataError`; called from several threads.
-        names: of the images; see `image_names`.
-        stamps: of each image's file, by which it is noticed that one was replaced.
+        read: returns an image, uint8 of `shape`, by position, or raises `DataError`; several threads call it.
+        names: names of the images; see `image_names`.
+        stamps: stamps of the images' files, which reveal a replaced file.
         shape: (height, width, channels).
-        cache: to write; parts of it that are there already are kept if nothing has changed.
-        notes: where `read` leaves what it notices of each image's file, by position.
+        cache: cache to write; its existing parts are kept if nothing has changed.
+        notes: facts that `read` records about each image's file, by position.
     """
     plan = plan_parts(len(names), float(np.prod(shape)))
     bad: dict[int, str] = {}
     contents: list[str] = []
     histogram, facts = np.zeros((shape[2], 256), np.int64), []
     if cache is not None:
-        for left in [*cache.folder.glob("*.tmp"), *cache.folder.glob(".tmp*")]:  # by a kill, ours and safetensors' own
+        for left in [*cache.folder.glob("*.tmp"), *cache.folder.glob(".tmp*")]:  # ours and safetensors', after a kill
             left.unlink()
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress_bar("read images" if cache is None else "cache images", total=len(names), unit="image") as bar,
     ):
-        warnings.filterwarnings("ignore", module="PIL")  # of what it can read all the same
+        warnings.filterwarnings("ignore", module="PIL")  # about files that it reads nevertheless
         maker = _PartMaker(pool, read, shape, cache, {} if notes is None else notes, bar.update)
         for part in range(plan.num_parts):
             rows = plan.rows(part)
@@ -153,7 +153,7 @@ def _finished_part(cache: CacheTarget, part: int, contents: str) -> dict[str, An
 
 
 class _PartMaker(NamedTuple):
-    """What all parts of a pass have in common; `update` is told of each image that was read."""
+    """The parameters that all parts of a pass share; `update` counts the images that were read."""
 
     pool: ThreadPoolExecutor
     read: Callable[[int], np.ndarray]
@@ -163,7 +163,7 @@ class _PartMaker(NamedTuple):
     update: Callable[[int], object]
 
     def make(self, part: int, rows: range, contents: str) -> dict[str, Any]:
-        """Read the images of a part, write it if there is a cache, and return what its header says."""
+        """Read the images of a part, write it if there is a cache, and return the values of its header."""
         images = []
         for image in self.pool.map(self._work, rows):
             images.append(image)
@@ -179,7 +179,7 @@ class _PartMaker(NamedTuple):
             empty = b"" if cache.kind == "jpeg" else np.zeros(self.shape, np.uint8)
             kept = [empty if image.kept is None else image.kept for image in images]
             cache.folder.mkdir(parents=True, exist_ok=True)
-            (cache.folder / INDEX).unlink(missing_ok=True)  # from here on it is not whole
+            (cache.folder / INDEX).unlink(missing_ok=True)  # before the first new part: an index means a complete cache
             header = values | {"key": cache.key, "contents": contents}
             write_part(part_path(cache.folder, part), kept, self.shape[:2], header)
         return values
@@ -205,7 +205,7 @@ def _histogram(pixels: np.ndarray) -> np.ndarray:
 
 
 def _finish(cache: CacheTarget, index: dict[str, Any]) -> None:
-    """Remove what an older cache left, and write what makes this one whole."""
+    """Remove the remains of an older cache, then write the index that makes this one complete."""
     wanted = {part_path(cache.folder, part) for part in range(len(index["parts"]))}
     for path in cache.folder.glob("part-*"):
         if path not in wanted:
@@ -213,5 +213,5 @@ def _finish(cache: CacheTarget, index: dict[str, Any]) -> None:
     content = json.dumps({"key": cache.key, "kind": cache.kind, **index})
     with replace_atomically(cache.folder / INDEX) as temporary:
         temporary.write_text(content + "\n", encoding="utf-8")
-    for name in ("names.txt", "bytes.txt"):  # of version 0.1.0
+    for name in ("names.txt", "bytes.txt"):  # version 0.1.0
         (cache.folder / name).unlink(missing_ok=True)

@@ -39,7 +39,7 @@ from imettk.errors import DataError
 
 
 class _Part(NamedTuple):
-    """One of the tables of training rows: how it is read, where it stands, and whether its folder is its alone."""
+    """One of the tables of training rows: its format, its file, and whether no other table shares its image folder."""
 
     form: TableFormat
     csv: Path
@@ -56,7 +56,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
     """
     remarks: list[str] = []
     main, *extra = _read_parts(table_format, data_dir, remarks)
-    # Before any row is dropped: a label that only such rows have stays a label.
+    # Before any row is dropped: a label that occurs only in such rows stays a label.
     merged = merge_labels(table_format, data_dir, [part.frame for part in (main, *extra)], remarks)
     sources = [
         main,
@@ -65,7 +65,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
     labels = list_labels(table_format, data_dir, [part.frame for part in sources], merged, remarks)
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
     others = " and ".join(part.csv.name for part in extra)
-    what_to_do = f", and in {others} others: write a column of ids that differ into all, named in `table.id_column`"
+    what_to_do = f" in {main.csv.name} and {others} together: add a column of unique ids, named in `table.id_column`"
     require_unique(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
     arrays: dict[str, Any] = {}
     for item in fields(LabelledTable):
@@ -80,7 +80,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
 
 
 def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
-    """The group of each training row by its id, from the csv files alone; nothing where the format has no groups.
+    """Read the group of each training row by its id, without looking for images; empty if there are no groups.
 
     Raises:
         DataError: a file or column is missing.
@@ -89,23 +89,23 @@ def read_groups(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     if table_format.group_column is None and table_format.group_pattern is None:
         return groups
     for part in _read_parts(table_format, data_dir, []):
-        ids, own = as_text(part.frame[part.form.id_column]), groups_of(part.form, part.csv, part.frame, [])
-        groups |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
+        ids, values = as_text(part.frame[part.form.id_column]), groups_of(part.form, part.csv, part.frame, [])
+        groups |= zip(ids.tolist(), (ids if values is None else values).tolist(), strict=True)
     return groups
 
 
 def read_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
-    """The unit of each training image by its id, from csv files and names of images; errors as of `read_groups`."""
+    """Read the unit of each training image by its id, without opening images; raises as `read_groups`."""
     units: dict[str, str] = {}
     for part in _read_parts(table_format, data_dir, []):
         ids = as_text(part.frame[part.form.id_column])
-        own = units_of(part.frame)
-        units |= zip(ids.tolist(), (ids if own is None else own).tolist(), strict=True)
+        values = units_of(part.frame)
+        units |= zip(ids.tolist(), (ids if values is None else values).tolist(), strict=True)
     return units
 
 
 def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -> list[_Part]:
-    """The training table, from its csv or from folders, and the extra ones."""
+    """Read the training table, from its csv or from folders, and the extra ones."""
     if table_format.lists_images:
         csv = data_dir / table_format.train_images
         frame = (list_folders if table_format.train_folders else list_files)(table_format, data_dir, remarks)
@@ -117,7 +117,7 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
     users = _users(table_format)
     parts = [_Part(table_format, csv, frame, users[table_format.train_images] == 1)]
     for extra in table_format.extra:
-        own = replace(
+        form = replace(
             table_format,
             train_csv=extra.csv,
             train_images=extra.images,
@@ -126,32 +126,31 @@ def _read_parts(table_format: TableFormat, data_dir: Path, remarks: list[str]) -
             image_suffix=table_format.image_suffix if extra.image_suffix is None else extra.image_suffix,
         )
         csv = data_dir / extra.csv
-        columns = set(read_training(csv, holds_images=own.holds_images).columns)
-        if own.group_column not in columns:
-            own = replace(own, group_column=None)
-        if not columns >= {*own.path_columns}:
-            own = replace(own, image_path=None)
-        if not columns >= {*own.unit_columns, *own.image_columns}:  # rows of images that are units of their own
-            own = replace(own, unit_columns=(), image_columns=(), test_csv=None)
-        frame = list_images(own, csv, _read_frame(own, csv, remarks), data_dir / extra.images)
-        parts.append(_Part(own, csv, frame, users[extra.images] == 1))
+        columns = set(read_training(csv, holds_images=form.holds_images).columns)
+        if form.group_column not in columns:
+            form = replace(form, group_column=None)
+        if not columns >= {*form.path_columns}:
+            form = replace(form, image_path=None)
+        if not columns >= {*form.unit_columns, *form.image_columns}:  # each image is a unit of its own
+            form = replace(form, unit_columns=(), image_columns=(), test_csv=None)
+        frame = list_images(form, csv, _read_frame(form, csv, remarks), data_dir / extra.images)
+        parts.append(_Part(form, csv, frame, users[extra.images] == 1))
     return parts
 
 
 def _users(table_format: TableFormat) -> Counter[str]:
-    """How many tables have their images in each folder."""
+    """Count the tables that have their images in each folder."""
     extra = (extra.images for extra in table_format.extra)
     return Counter([table_format.train_images, table_format.test_images, *extra])
 
 
 def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTable) -> SampleTable:
-    """The test set: the ids of `read_asked` in their order, without targets; labels as in the training table.
+    """Read the test set: the ids of `read_asked` in their order, without targets; labels of the training table.
 
-    A row without an image is a remark: it needs an answer all the same.
+    A row without an image becomes a remark, because it needs an answer nevertheless.
 
     Raises:
-        DataError: the sample, its columns or every image is missing, an id stands twice, or nothing would fill a
-            column.
+        DataError: the sample, its columns or every image is missing, an id is repeated, or nothing would fill a column.
     """
     csv = find_asked(table_format, data_dir) or data_dir / table_format.sample_csv
     remarks: list[str] = []
@@ -166,21 +165,21 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
     alone = _users(table_format)[table_format.test_images] == 1
     files = find_files(table_format, csv, frame, folder, data_dir, remarks, alone=alone)
-    found = files != ""
-    if len(ids) and not found.any():
+    has_image = files != ""
+    if len(ids) and not has_image.any():
         names = name_images(table_format, frame)
         where = say_members(names, folder, table_format) or say_where(names, folder, table_format)
         raise DataError(
             f"{csv}: {list_names(ids, 'row')} without an image in {folder} ({where}): is that the right folder?"
         )
-    if table_format.has_units and not (kept := found | ~frame[UNIT].isin(frame[UNIT][found]).to_numpy()).all():
+    if table_format.has_units and not (kept := has_image | ~frame[UNIT].isin(frame[UNIT][has_image]).to_numpy()).all():
         remarks.append(
             f"{csv}: {list_names(ids[~kept], 'image')} not in {folder}; their units are answered by the others"
         )
-        frame, ids, files, found = frame[kept], ids[kept], files[kept], found[kept]
-    if not found.all():
+        frame, ids, files, has_image = frame[kept], ids[kept], files[kept], has_image[kept]
+    if not has_image.all():
         remarks.append(
-            f"{csv}: {list_names(ids[~found], 'row')} without an image in {folder}; they get a neutral answer"
+            f"{csv}: {list_names(ids[~has_image], 'row')} without an image in {folder}; they get a neutral answer"
         )
     if table_format.has_units:
         remarks.append(f"{csv}: {describe_units(frame[UNIT].to_numpy(str))}")
@@ -189,7 +188,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     tell_turned(csv, table_format.turned_csv, turned, remarks)
     return SampleTable(
         ids=as_text(ids),
-        paths=_paths(folder, np.where(found, files, ids + suffix)),
+        paths=_paths(folder, np.where(has_image, files, ids + suffix)),
         labels=labels.labels,
         label_groups=labels.label_groups,
         label_titles=labels.label_titles,
@@ -201,7 +200,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
 
 
 def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.DataFrame:
-    """A table with ids that stand once, and all labels of a row in `label_column`."""
+    """Read a table with unique ids, and with all labels of a row in `label_column`."""
     frame = read_training(csv, remarks, holds_images=table_format.holds_images)
     columns = table_format.label_columns
     named_by = (table_format.group_column, *table_format.unit_columns, *table_format.image_columns)
@@ -230,11 +229,11 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     kept = ~(is_named(listed, ids, suffix) | is_named(listed, names, suffix))
     known = {*ids, *(ids + suffix), *names} if listed else set()
     if number == 0 and (unknown := listed - known):
-        remarks.append(f"{form.left_out_csv}: {list_names(sorted(unknown), 'name')} of no row of {csv}")
+        remarks.append(f"{form.left_out_csv}: {list_names(sorted(unknown), 'name')} without a row in {csv}")
     if not kept.all():
-        remarks.append(f"{csv}: left out {list_names(ids[~kept], 'row')} of {form.left_out_csv}")
+        remarks.append(f"{csv}: left out {list_names(ids[~kept], 'row')} listed in {form.left_out_csv}")
     files = as_text(ids)
-    if not form.lists_images:  # whose rows are the images that are there
+    if not form.lists_images:  # otherwise the rows were made from existing images
         files = find_files(form, csv, frame, folder, data_dir, remarks, alone=alone)
         if (lost := kept & (files == "")).any():
             _tell_lost(part, frame[lost], folder, remarks)
@@ -284,14 +283,14 @@ def read_answers(
     *,
     data_dir: Path | None = None,
 ) -> np.ndarray:
-    """Targets of known answers in the format of the training table, in the order of `ids`.
+    """Read the targets of known answers in the format of the training table, in the order of `ids`.
 
     Args:
-        ids: of units, where several images give one answer.
-        data_dir: where `merged_csv` lies, for a format that has one.
+        ids: ids of units if several images share one answer.
+        data_dir: folder of `merged_csv`, for a format that has one.
 
     Returns:
-        int64 (N,) class index, -1 for the unknown label, or uint8 (N, C).
+        int64 (N,) class indices, -1 for the unknown label, or uint8 (N, C).
     """
     left_out: dict[str, Any] = {"group_column": None, "image_path": None, "image_columns": (), "test_csv": None}
     form = replace(table_format, **left_out, auxiliary_columns=())
@@ -303,7 +302,7 @@ def read_answers(
         raise DataError(f"{csv}: no answer for {list_names(absent, 'id')}")
     frame = frame[key.isin(ids)]
     others = frozenset[str]()
-    if form.only_group is not None:  # whatever is not among the labels is another model's
+    if form.only_group is not None:  # labels outside the group belong to another model
         others = frozenset(label for cell in frame[form.label_column] for label in split(cell, form))
     merged = {} if data_dir is None else merged_into(labels, read_merged(form, data_dir))
     targets = make_targets(form, csv, frame, Labels(labels, (), others - set(labels), merged), [])

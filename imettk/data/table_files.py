@@ -1,4 +1,4 @@
-"""Tables as competitions ship them, whatever kind of file they are: every cell as text, in one way for all kinds."""
+"""Tables as competitions ship them, in any file format, with every cell as text."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from imettk.config.file_kinds import TABLE_READERS, kind_of_name
 from imettk.data.csv_files import is_utf8, list_names, printable
 from imettk.errors import DataError
 
-# Columns of ids, whose whole numbers are written without a point, though pandas makes floats of them where some lack.
+# Columns of ids: pandas turns whole numbers into floats if some are missing, so they are written without a point.
 ID_NAME = re.compile(r"(.*[\W_])?[iI][dD]|.*[a-z0-9]I[dD]")
-MOST_NUMBERS = 64  # in a cell, beyond which they are pixels, or something else that is not read as text
+MOST_NUMBERS = 64  # in a cell; more are pixels, or something else that is not read as text
 
 
 class NoTableError(DataError):
-    """A file of a kind that is often something else, such as notes, holds no table."""
+    """No table in a file of a kind that often holds something else, such as notes."""
 
 
 class FileRows(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
-        frame: the table, every cell as text; an empty one, or a missing value, is ''.
-        form: in what form the rows stand, as words to be shown; '' of plain csv.
+        frame: the table, every cell as text; empty cells and missing values are ''.
+        form: layout of the rows, in words for display; '' for plain csv.
     """
 
     frame: pd.DataFrame
@@ -40,10 +40,10 @@ def read_file(path: Path, remarks: list[str] | None = None) -> FileRows:
     """Read a competition's table.
 
     Args:
-        remarks: how it had to be read, and what is left out, is added here; None where another reading tells it.
+        remarks: receives how the file was interpreted and what was left out; None if another reading reports it.
 
     Raises:
-        DataError: the file is missing, holds no table, or takes a module that is not installed.
+        DataError: the file is missing, holds no table, or needs a module that is not installed.
     """
     kind = kind_of_name(TABLE_READERS, path.name) or TABLE_READERS["csv"]
     try:
@@ -61,7 +61,7 @@ def read_rows(path: Path, remarks: list[str] | None = None) -> pd.DataFrame:
 
 
 def as_cell(value: Any) -> str:
-    """Return a value as the text of a cell, as Python writes it; a missing one is '', and a nested one JSON."""
+    """Return a value as the text of a cell, in Python's form; '' if missing, JSON if nested."""
     if isinstance(value, str):
         return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -74,17 +74,17 @@ def as_cell(value: Any) -> str:
 
 
 def as_id(value: Any) -> Any:
-    """Return a float that is a whole number as an integer; anything else stays."""
+    """Return a float that is a whole number as an integer; return anything else unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def is_scalar(value: Any) -> bool:
-    """Return whether a value from JSON is no list and no object."""
+    """Return whether a JSON value is neither a list nor an object."""
     return value is None or isinstance(value, (str, int, float))
 
 
 def holds_pixels(value: Any) -> bool:
-    """Return whether a value is a list of so many numbers, or lists of them, that no cell of a table holds."""
+    """Return whether a value is a list, possibly nested, of more numbers than a table cell holds."""
     return _count_numbers(value) > MOST_NUMBERS
 
 
@@ -98,26 +98,26 @@ def _count_numbers(value: Any) -> int:
 
 
 def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return objects as columns, with every name that one of them has; None where an object lacks it."""
+    """Return objects as columns, one for every name that occurs, with None where an object lacks it."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
 
 
 def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[str]) -> pd.DataFrame:
-    """Return columns of values as a table of text, without those that hold pixels, which become a remark."""
+    """Return columns of values as a table of text, without columns of pixels, which become a remark."""
     kept: dict[str, Sequence[str]] = {}
     for name, values in columns.items():
         kinds = set(map(type, values))
         if float in kinds and ID_NAME.fullmatch(name) is not None:
             values, kinds = list(map(as_id, values)), kinds | {int}
         if not kinds & {list, dict} or not any(map(_is_long, values)):
-            write = str if kinds <= {str, int} else as_cell  # the faster one where it does the same
+            write = str if kinds <= {str, int} else as_cell  # `str` is faster and gives the same for these
             kept[name] = list(map(write, values))
     tell_pixels(path, [name for name in columns if name not in kept], remarks)
     for name, cells in kept.items():
         texts = [text for text in (name, *cells) if not text.isascii()]
-        if halves := [text for text in texts if not is_utf8(text)]:  # such as "\\ud800", which JSON may hold
-            raise DataError(f"{path}: {printable(halves[0])[:40]} holds half a letter, and is no text")
+        if halves := [text for text in texts if not is_utf8(text)]:  # a lone surrogate: JSON may hold "\\ud800"
+            raise DataError(f"{path}: {printable(halves[0])[:40]} contains half a character, and is not valid text")
     return pd.DataFrame(kept, dtype=str)
 
 

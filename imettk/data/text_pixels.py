@@ -1,4 +1,8 @@
-"""Rows of pixels in text: csv, JSON with a list of objects, and an object a line; rows are read where they stand."""
+"""Rows of pixels in text files (csv, a JSON list of objects, one JSON object per line), read in place.
+
+Such files are several GB: they are memory-mapped, only the positions of rows are kept, and a row is parsed when its
+image is read.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +25,28 @@ from imettk.data.pixel_tables import PEEKED, PixelTable, count_numbers, find_pla
 from imettk.data.table_files import columns_of, make_table
 from imettk.data.text_tables import SPACES, find_separator
 
-CHUNK = 1 << 24  # bytes that are searched at once
-HEAD_BYTES = 1 << 16  # that are looked at first
-PEEKED_BYTES = 1 << 25  # in which the first rows must end
-INDEX = "index"  # the name of a first column without one, as pandas writes the names of its rows
-INDEXED = 8  # bytes of a file for one of what is known of its rows, at least: most of it are pixels
+CHUNK = 1 << 24  # bytes searched at once
+HEAD_BYTES = 1 << 16  # bytes searched first
+PEEKED_BYTES = 1 << 25  # limit for the end of the first rows
+INDEX = "index"  # name of an unnamed first column, in which pandas writes its index
+INDEXED = 8  # bytes of a file per byte of its index of rows, at least: most of a file is pixels
 BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}]')
 _STRING_OR_LIST = re.compile(rb'("(?:[^"\\]|\\.)*")|\[[-+.,\s\[]*\d[-+.\deE,\s\[\]]*\]|\bNaN\b')
 
 
 def open_csv(path: str) -> PixelTable:
-    """Open a csv of pixels; `NoImages` where no column holds any."""
+    """Open a csv of pixels; raise `NoImages` if no column holds any."""
     return PixelTable(CsvRows(path))
 
 
 def open_json(path: str) -> PixelTable:
-    """Open JSON of pixels; errors as of `open_csv`."""
+    """Open JSON of pixels; raises as `open_csv`."""
     return PixelTable(JsonRows(path))
 
 
 def map_file(path: str) -> mmap.mmap | bytes:
-    """Return the bytes of a file, which stay on the disk until they are looked at."""
+    """Return the bytes of a file as a memory map; an empty file cannot be mapped."""
     with open(path, "rb") as file:
         if not file.seek(0, io.SEEK_END):
             return b""
@@ -58,7 +62,7 @@ class CsvRows:
         head = _first_lines(self._data, PEEKED + 1)
         lines = [line.decode("utf-8-sig") for line in head]
         sign = find_separator(lines)
-        self._separator = "," if sign == SPACES else sign  # which may stand within cells of pixels
+        self._separator = "," if sign == SPACES else sign  # spaces separate the pixels within a cell
         columns = next(csv.reader(lines[:1], delimiter=self._separator), [])
         self._columns = [
             name or (INDEX if place == 0 and INDEX not in columns else "") for place, name in enumerate(columns)
@@ -72,7 +76,7 @@ class CsvRows:
 
     def _cells(self, line: bytes) -> list[str]:
         text = line.decode()
-        if '"' in text:
+        if '"' in text:  # csv's parser takes several times as long as `split`
             return next(csv.reader([text], delimiter=self._separator))
         return text.split(self._separator)
 
@@ -80,7 +84,7 @@ class CsvRows:
         lines = self._find_lines()
         cells = self._cells(self._data[lines[row, 0] : lines[row, 1]].rstrip(b"\r\n"))
         if len(cells) != len(self._columns):
-            raise ValueError(f"its row has {len(cells)} cells, and the first line {len(self._columns)}")
+            raise ValueError(f"its row has {len(cells)} cells, but the header {len(self._columns)}")
         planes = ([cells[place] for place in places] for places in self._places)
         return [parse_numbers(plane[0] if len(plane) == 1 else plane) for plane in planes]
 
@@ -96,33 +100,36 @@ class CsvRows:
         left_out = self.unused.union(self.planes.names)
         kept = {place: name for place, name in enumerate(self._columns) if name not in left_out}
         if twice := [name for name, count in Counter(kept.values()).items() if count > 1]:
-            raise ValueError(f"{list_names(twice, 'column')} of the same name")
+            raise ValueError(f"{list_names(twice, 'column')} with the same name")
         count = len(self._find_lines())
         if not kept:
             return pd.DataFrame(index=range(count))
         frame = pd.read_csv(
             self._path, sep=self._separator, usecols=[*kept], dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
-        frame.columns = pd.Index(kept.values())  # pandas has names of its own for those without
+        frame.columns = pd.Index(kept.values())  # pandas renames columns without a name
         if len(frame) != count:
-            raise ValueError(f"it has {count} lines, and {len(frame)} rows")
+            raise ValueError(f"it has {count} lines, but {len(frame)} rows")
         return frame
 
 
 def _first_lines(data: mmap.mmap | bytes, count: int) -> list[bytes]:
-    """Return the first lines that are not empty, without their ends."""
+    """Return the first non-empty lines, without their ends."""
     size = HEAD_BYTES
     while True:
         lines = find_lines(data[:size])
         if size < len(data):
-            lines = lines[:-1]  # which may go on
+            lines = lines[:-1]  # which may be incomplete
         if len(lines) >= count or size >= min(len(data), PEEKED_BYTES):
             return [data[start:end].rstrip(b"\r\n") for start, end in lines[:count].tolist()]
         size *= 8
 
 
 def find_lines(data: mmap.mmap | bytes) -> np.ndarray:
-    """Return where each line that is not empty begins and ends, int64 (N, 2); a break within quotes ends none."""
+    """Return the (start, end) of each non-empty line, int64 (N, 2); a line break within quotes does not end a line.
+
+    Vectorised: a break lies within quotes if an odd number of quotation marks precedes it.
+    """
     ends, quotes = [], 0
     for start in range(0, len(data), CHUNK):
         chunk = np.frombuffer(data[start : start + CHUNK], np.uint8)
@@ -139,7 +146,7 @@ def find_lines(data: mmap.mmap | bytes) -> np.ndarray:
 
 
 class JsonRows:
-    """The objects of a JSON file, in a list or a line each; see `data.pixel_tables.PixelRows`."""
+    """Rows of a JSON file, as a list of objects or one object per line; see `data.pixel_tables.PixelRows`."""
 
     def __init__(self, path: str) -> None:
         self._path, self._data = path, map_file(path)
@@ -172,6 +179,7 @@ class JsonRows:
     def frame(self) -> pd.DataFrame:
         records = []
         for start, end in self._find().tolist():
+            # Pixels become null before the JSON is parsed: parsing the numbers would take most of the time.
             bare = _STRING_OR_LIST.sub(lambda match: match[1] or b"null", self._data[start:end])
             records.append(json.loads(bare))
         left_out = self.unused.union(self.planes.names)
@@ -180,10 +188,10 @@ class JsonRows:
 
 
 def find_objects(data: mmap.mmap | bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Yield where each outermost object of a JSON text begins and ends.
+    """Yield the (start, end) of each outermost object of a JSON text.
 
     Raises:
-        ValueError: the text ends within one.
+        ValueError: the text ends within an object.
     """
     depth = first = 0
     for token in _TOKEN.finditer(data, 0, end):
@@ -195,4 +203,4 @@ def find_objects(data: mmap.mmap | bytes, end: int) -> Iterator[tuple[int, int]]
             if depth == 0:
                 yield first, token.end()
     if depth > 0 and end == len(data):
-        raise ValueError("it is cut: its last object has no end")
+        raise ValueError("it is truncated: its last object has no end")

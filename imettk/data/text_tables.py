@@ -1,4 +1,4 @@
-"""Tables in text files: what separates their cells, and how their letters are encoded."""
+"""Tables in text files: finding the separator of the cells and the encoding."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from imettk.data.csv_files import list_names
 from imettk.data.table_files import ID_NAME, FileRows, NoTableError
 from imettk.errors import DataError
 
-SIGNS = (",", ";", "\t", "|")  # that separate cells
-SPACES = " "  # any number of them, and tabs
-HEAD_BYTES = 65536  # by which it shows whether a file is text
-HEAD_LINES = 20  # by which it shows what separates cells
-# Bytes that no text has, in any encoding of one byte a letter.
+SIGNS = (",", ";", "\t", "|")  # separators of cells, most common first
+SPACES = " "  # separator: any number of spaces and tabs
+HEAD_BYTES = 65536  # bytes that decide whether a file is text
+HEAD_LINES = 20  # lines that decide the separator
+# Control characters, which occur in no text of a one-byte encoding.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1e]")
 _BREAK = re.compile(r"\r\n?|\n")
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s*")
@@ -32,23 +32,23 @@ _BROKEN = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, EOFErr
 
 
 def read_text(path: Path, remarks: list[str]) -> FileRows:
-    """Read a csv or tsv file: cells are separated by commas, semicolons, tabs, bars, or else by spaces.
+    """Read a csv or tsv file with cells separated by commas, semicolons, tabs, bars, or else spaces.
 
-    Ids such as 0012 keep their zeros. These are remarked: a file that is neither UTF-8 nor UTF-16, which is read as
-    Western European; a column of decimal commas, ids apart, which are read as points; and a file separated by tabs
-    where a quotation mark is just a letter.
+    Ids such as 0012 keep their zeros. Remarks name what was interpreted: a file that is neither UTF-8 nor UTF-16 is
+    read as Western European; a column of decimal commas (not ids) is read with points; in a file separated by tabs, a
+    stray quotation mark is an ordinary character.
 
     Raises:
-        DataError: it is no text, or no table, or a quotation mark without another hides the rows below it.
+        DataError: it is not text, not a table, or an unclosed quotation mark hides the rows below it.
     """
     try:
         frame, separator, encoding = _parse(path, remarks)
     except _BROKEN as error:
         raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas has taken the first cells for names of rows
-        raise DataError(f"{path}: its rows have more cells than its first line, which names {', '.join(frame.columns)}")
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first cells for row names
+        raise DataError(f"{path}: its rows have more cells than its header, which names {', '.join(frame.columns)}")
     if encoding in ("cp1252", "latin-1"):
-        remarks.append(f"{path} is no UTF-8: read as {encoding}; save it as UTF-8 if names look wrong")
+        remarks.append(f"{path} is not UTF-8: read as {encoding}; save it as UTF-8 if names look wrong")
     columns = [] if separator == "," else [name for name in map(str, frame.columns) if _has_decimals(frame, name)]
     if columns:
         frame = frame.assign(**{name: frame[name].str.replace(",", ".", regex=False) for name in columns})
@@ -57,11 +57,11 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
 
 
 def read_lines_of_text(path: Path, remarks: list[str]) -> FileRows:
-    """Read a text file whose first lines show that it is a table.
+    """Read a text file if its first lines look like a table.
 
     Raises:
         NoTableError: they do not.
-        DataError: as `read_text`.
+        DataError: see `read_text`.
     """
     lines = _head(path)
     if not _is_regular(lines, find_separator(lines)):
@@ -71,12 +71,12 @@ def read_lines_of_text(path: Path, remarks: list[str]) -> FileRows:
 
 
 def separator_of(path: Path) -> str:
-    """Return what separates the cells of a table; a comma where it is no text."""
+    """Return the separator of a table's cells; a comma if it is not a text file."""
     return find_separator(_head(path)) if is_text_table(path) else ","
 
 
 def is_text_table(path: Path) -> bool:
-    """Return whether a table is a text file by its name, as one without a known ending is."""
+    """Return whether a table is a text file by its name; one without a known ending is."""
     kind = kind_of_name(TABLE_READERS, path.name)
     return kind is None or kind in (TABLE_READERS["csv"], TABLE_READERS["text"])
 
@@ -85,7 +85,7 @@ def first_cells(path: Path) -> list[str]:
     """Return the first cell of each line of a list, which needs no header; a line without separators is one cell.
 
     Raises:
-        DataError: it is no text.
+        DataError: it is not text.
     """
     text = ""
     for encoding in _encodings(path):
@@ -101,8 +101,11 @@ def first_cells(path: Path) -> list[str]:
 
 
 def find_separator(lines: Sequence[str]) -> str:
-    """Return what separates the cells of a table, by its first lines: of commas, semicolons, tabs and bars the first
-    that stands in the header, and as often in all of these lines if one does; spaces where there is none of these."""
+    """Return the separator of cells, judged by the first lines of a table.
+
+    The first sign that occurs in the header wins, preferably one that is equally frequent in all of these lines; spaces
+    if there is no sign.
+    """
     bare = [_without_quoted(line) for line in lines if line.strip()]
     there = [sign for sign in SIGNS if bare and sign in bare[0]]
     if regular := [sign for sign in there if _is_regular(bare, sign)]:
@@ -111,18 +114,18 @@ def find_separator(lines: Sequence[str]) -> str:
 
 
 def _is_regular(lines: Sequence[str], separator: str) -> bool:
-    """Whether there are several lines, all with the same number of cells, above one."""
+    """Return whether there are several lines, all with the same number of cells, above one."""
     bare = [_without_quoted(line) for line in lines if line.strip()]
     counts = {len(line.split()) if separator == SPACES else line.count(separator) + 1 for line in bare}
     return len(bare) > 1 and len(counts) == 1 and counts != {1}
 
 
 def _without_quoted(line: str) -> str:
-    return "_".join(line.split('"')[::2])  # what is quoted may hold any sign
+    return "_".join(line.split('"')[::2])  # quoted text may contain any sign
 
 
 def _parse(path: Path, remarks: list[str]) -> tuple[pd.DataFrame, str, str]:
-    """Return the table, what separates its cells, and its encoding."""
+    """Return the table, its separator and its encoding."""
     *others, last = _encodings(path)
     for encoding in (*others, last):
         if (lines := _first_lines(path, encoding)) is None:
@@ -133,14 +136,14 @@ def _parse(path: Path, remarks: list[str]) -> tuple[pd.DataFrame, str, str]:
         except UnicodeError:
             if encoding == last:
                 raise
-    raise DataError(f"{path} is no text in UTF-16, with which it begins")
+    raise DataError(f"{path} begins like UTF-16, but is not valid UTF-16 text")
 
 
 def _read_quoted(path: Path, sign: str, encoding: str, remarks: list[str]) -> pd.DataFrame:
-    """Return the table, in which no quotation mark without another has taken rows for the text of a cell."""
+    """Return the table, making sure that no stray quotation mark has swallowed rows into a cell."""
     try:
         frame, broken = _read(path, sign, encoding), None
-    except pd.errors.ParserError as error:  # such as a quoted cell that never ends
+    except pd.errors.ParserError as error:  # for example a quoted cell that never ends
         frame, broken = pd.DataFrame(), error
     with _open(path) as file:
         content = file.read()
@@ -151,11 +154,13 @@ def _read_quoted(path: Path, sign: str, encoding: str, remarks: list[str]) -> pd
         return frame
     if sign == "\t":
         frame = _read(path, sign, encoding, quoting=csv.QUOTE_NONE)
-        remarks.append(f"{path}, line {line}: a quotation mark without another; they are read as letters in this file")
+        remarks.append(
+            f"{path}, line {line}: stray quotation mark; such marks are read as ordinary characters in this file"
+        )
         return frame
     raise DataError(
-        f"{path}, line {line}: a quotation mark begins a cell and is not closed there, so that it hides the rows "
-        'below: close it, or write it three times, as in """Untitled"'
+        f"{path}, line {line}: a quotation mark opens a cell and is not closed there, so it hides the rows below: "
+        'close it, or write it three times, as in """Untitled"'
     )
 
 
@@ -173,11 +178,11 @@ def _read(path: Path, sign: str, encoding: str, **more: Any) -> pd.DataFrame:
 
 
 def _find_stray_quote(text: str, sign: str, num_columns: int) -> int | None:
-    """Return the line where a cell begins with a quotation mark that is closed rows further down, or never.
+    """Return the line of a cell whose opening quotation mark is closed rows further down, or never.
 
-    A cell may well hold line breaks. It is not meant to where a letter follows the closing mark, or where its lines
-    are made like the table's: those between with all separators of a row, its first and last together too, and
-    without the space that follows a comma in a sentence.
+    A cell may contain line breaks. They are not intended if a character follows the closing mark, or if the lines look
+    like rows: the inner ones have all separators of a row, so do the first and the last together, and no separator is
+    followed by a space as commas in sentences are.
     """
     stop = re.escape("\t " if sign == SPACES else sign)
     cells = re.compile(rf'(?<![^{stop}\r\n])"([^"]*(?:""[^"]*)*)("?)([^{stop}\r\n]*)')
@@ -193,7 +198,7 @@ def _find_stray_quote(text: str, sign: str, num_columns: int) -> int | None:
 
 
 def _encodings(path: Path) -> tuple[str, ...]:
-    """Return the encodings in which a file may be, likelier ones first; `DataError` where it is no text."""
+    """Return the possible encodings of a file, most likely first; raise `DataError` if it is not text."""
     with _open(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -204,17 +209,17 @@ def _encodings(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError:
         is_text = not _CONTROL.search(head)
     if not is_text:
-        raise DataError(f"{path} is no table: it holds bytes that are no text")
+        raise DataError(f"{path} is not a table: it contains bytes that are not text")
     return "utf-8-sig", "cp1252", "latin-1"
 
 
 def _head(path: Path) -> list[str]:
-    """Return the first lines of a file, in the first encoding that they have."""
+    """Return the first lines of a file, in the first encoding that fits them."""
     return next((lines for encoding in _encodings(path) if (lines := _first_lines(path, encoding)) is not None), [])
 
 
 def _first_lines(path: Path, encoding: str) -> list[str] | None:
-    """Return the first lines of a file; None where they are not in this encoding."""
+    """Return the first lines of a file; None if they do not fit this encoding."""
     decoder = codecs.getreader(encoding)
     with _open(path) as file:
         try:
@@ -235,7 +240,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _has_decimals(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column holds numbers with a comma, and no ids by its name, or as the first where each stands once."""
+    """Return whether a column holds numbers with a comma; not a column of ids (by its name, or first and unique)."""
     if ID_NAME.fullmatch(name) is not None or (name == frame.columns[0] and frame[name].is_unique):
         return False
     full = frame[name][frame[name] != ""]

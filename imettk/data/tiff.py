@@ -1,6 +1,6 @@
-"""TIFF files that Pillow does not read rightly: several deep channels, floats, more channels than four, odd layouts.
+"""TIFF files that Pillow reads wrongly: several deep channels, floats, more than four channels, unusual layouts.
 
-All others are left to it, so that their pixels are the same with and without the library that reads these.
+All other TIFFs are left to Pillow, so that their pixels are the same with and without tifffile installed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from imettk.data.arrays import NumberedFrame, choose_frame, require_numbers
 from imettk.data.decode import find_fault
 from imettk.data.pixel_values import MAX_PIXELS, PixelValues, check_pixels
 
-# Tags and their values (TIFF 6.0, section 8; BigTIFF has 8 bytes where it has 4 or 2).
+# Tags and their values (TIFF 6.0, section 8; BigTIFF uses 8 bytes in place of 4 or 2).
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _ORIENTATION, _SAMPLES, _PLANAR, _EXTRA, _FORMAT = 274, 277, 284, 338, 339
 _DEFAULTS = {_WIDTH: 0, _HEIGHT: 0, _EXTRA: 0} | dict.fromkeys(
@@ -28,26 +28,26 @@ _COLOURS = (2, 5, 6, 8)  # RGB, CMYK, YCbCr, L*a*b*
 _PALETTE = 3
 _SEPARATE = 2
 _PLAIN = 1  # not compressed
-# Compressions that every Pillow and OpenCV read: none, CCITT, LZW, JPEG, deflate, PackBits.
+# Compressions that every build of Pillow and OpenCV reads: none, CCITT, LZW, JPEG, deflate, PackBits.
 _COMMON = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946))
 
 
 class TiffHeader(NamedTuple):
-    """What the first page of a TIFF says of its values.
+    """Description of a TIFF's values in its first page.
 
     Attributes:
         width: in pixels, as stored.
         height: as stored.
-        bits: of a sample.
-        samples: of a pixel: its channels.
-        form: 1 for unsigned whole numbers, 2 for signed ones, 3 for floats.
-        photometric: 0 where small values are bright.
-        is_separate: each channel is stored for itself.
-        has_alpha: the first of the channels beside the colours is one.
-        compression: its number.
-        num_pages: in the file.
+        bits: bits per sample.
+        samples: samples per pixel: its channels.
+        form: 1 for unsigned integers, 2 for signed ones, 3 for floats.
+        photometric: 0 if small values are bright.
+        is_separate: each channel is stored separately.
+        has_alpha: the first extra channel beside the colours is alpha.
+        compression: number of the compression.
+        num_pages: number of pages in the file.
         is_big_endian: numbers begin with their high byte.
-        is_big: its offsets have 64 bits (BigTIFF).
+        is_big: offsets have 64 bits (BigTIFF).
     """
 
     width: int
@@ -67,20 +67,20 @@ class TiffHeader(NamedTuple):
 def read_tiff(
     content: bytes, *, channels: int, frame: NumberedFrame, as_shown: bool, max_pixels: int = MAX_PIXELS
 ) -> PixelValues | None:
-    """Return the values of a TIFF that Pillow would not read rightly; None for all others, damaged headers too.
+    """Return the values of a TIFF that Pillow would read wrongly; None for all others, including damaged headers.
 
-    Pages that each hold one channel are the channels of one image where there are as many as `channels` says, and it
-    says neither 1 nor 3; else `frame` says which page is the image.
+    Pages of one channel each are the channels of one image if there are exactly `channels` of them, and `channels` is
+    neither 1 nor 3; otherwise `frame` selects the page.
 
     Raises:
-        ValueError: it is damaged or too large, or holds several pages, and `frame` does not say which.
+        ValueError: it is damaged or too large, or holds several pages and `frame` selects none.
         ModuleNotFoundError: tifffile is not installed.
     """
     header = read_tiff_header(content)
     if header is None:
         return None
     pages_are_channels = channels not in (1, 3) and frame is None and header.samples == 1 < header.num_pages == channels
-    # OpenCV helps Pillow to all bits of three channels of the first page, where these stand together.
+    # With interleaved channels on the first page, OpenCV supplies the bits that Pillow drops; see `data.depth`.
     helped = channels in (1, 3) and not header.is_separate and header.compression in _COMMON
     all_bits = frame is not None or not (as_shown or helped)
     beyond = pages_are_channels or _is_beyond_pillow(header, channels, all_bits=all_bits)
@@ -89,7 +89,7 @@ def read_tiff(
     if not (beyond or is_rare):
         return None
     check_pixels(header.width, header.height, max_pixels)
-    if not beyond and not find_fault(content):
+    if not beyond and not find_fault(content):  # rare, but this build of Pillow can read it
         return None
     import tifffile
 
@@ -98,18 +98,18 @@ def read_tiff(
             values = _read_pages(file, frame, together=pages_are_channels)
     except MemoryError:
         raise
-    except Exception as error:  # codecs raise errors of their own
+    except Exception as error:  # codecs raise exceptions of their own
         raise ValueError(" ".join(str(error).split()) or f"it is damaged: {type(error).__name__}") from None
     require_numbers(values.numbers.dtype)
     if header.photometric == _PALETTE:
-        raise ValueError("its colours are a palette, which is not read from such a TIFF: write it as a PNG")
-    # Numbers of 32 bits hardly ever reach their largest: nothing says what is white, as in arrays and Pillow's files.
+        raise ValueError("its colours are a palette, which cannot be read from this kind of TIFF: save it as a PNG")
+    # 32-bit integers hardly ever use their full range, so their white is unknown, as in arrays and with Pillow.
     white = 2**header.bits - 1 if header.form == _UNSIGNED and header.bits <= 16 else None
     return values._replace(white=white, inverted=header.photometric == _WHITE_IS_ZERO)
 
 
 def read_tiff_header(content: bytes) -> TiffHeader | None:
-    """Return what the first page of a TIFF says; None where this cannot be read."""
+    """Read the first page of a TIFF; None if it cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(content[:2])
     if order is None:
         return None
@@ -119,7 +119,7 @@ def read_tiff_header(content: bytes) -> TiffHeader | None:
         (start,) = struct.unpack_from(order + offset, content, 8 if is_big else 4)
         values, num_pages, at = dict(_DEFAULTS), 0, start
         pages = set[int]()
-        while at and at not in pages:
+        while at and at not in pages:  # a damaged file may chain its pages in a circle
             pages.add(at)
             (number,) = struct.unpack_from(order + count, content, at)
             first, size = at + struct.calcsize(order + count), 20 if is_big else 12
@@ -149,7 +149,7 @@ def read_tiff_header(content: bytes) -> TiffHeader | None:
 
 
 def _first_value(content: bytes, order: str, end: int, kind: str, length: int, offset: str) -> int:
-    """Return the first value of a tag whose entry ends here: it stands there itself where all of them fit."""
+    """Return the first value of a tag whose entry ends at `end`; small values are stored in the entry itself."""
     at = end - struct.calcsize(order + offset)
     if length * struct.calcsize(order + kind) > end - at:
         (at,) = struct.unpack_from(order + offset, content, at)
@@ -157,17 +157,17 @@ def _first_value(content: bytes, order: str, end: int, kind: str, length: int, o
 
 
 def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> bool:
-    """Return whether Pillow refuses such a file, or gives other values than it holds; found by trying.
+    """Return whether Pillow refuses such a file or returns wrong values; found by experiment.
 
     Args:
-        all_bits: of several deep channels are wanted, not the upper 8.
+        all_bits: all bits of several deep channels are needed, not only the upper 8.
     """
     bits, form = header.bits, header.form
     if header.samples == 1:
         if header.photometric == _WHITE_IS_ZERO:
             return bits > 8 or form != _UNSIGNED
         if form != _UNSIGNED and header.is_big_endian and header.compression != _PLAIN:
-            return True  # it exchanges bytes that libtiff has exchanged
+            return True  # Pillow swaps bytes that libtiff has swapped already
         whole = (1, 2, 4, 8, 12, 16, 32)
         return bits not in {_UNSIGNED: whole, _SIGNED: (16, 32), _FLOAT: (32,)}.get(form, ())
     if form != _UNSIGNED or bits not in (8, 16):
@@ -183,7 +183,7 @@ def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> b
 
 
 def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> PixelValues:
-    """Return the numbers of one page, (H, W) or (H, W, channels), or of all that are as large as the first."""
+    """Return the numbers of one page, (H, W) or (H, W, channels), or of all pages of the first one's size, stacked."""
     pages = [page for page in file.pages if page.shape == file.pages[0].shape]
     page = pages[0 if together else choose_frame(len(pages), frame)]
     orientation = int(page.tags.valueof(_ORIENTATION, 1))
@@ -191,5 +191,5 @@ def _read_pages(file: Any, frame: NumberedFrame, *, together: bool) -> PixelValu
         return PixelValues(np.stack([page.asarray(maxworkers=1) for page in pages], axis=-1), orientation=orientation)
     numbers: np.ndarray = page.asarray(maxworkers=1)
     if page.axes not in ("YX", "YXS", "SYX"):
-        raise ValueError(f"its shape is {numbers.shape}, with the axes {page.axes}, and an image has rows and columns")
+        raise ValueError(f"its shape is {numbers.shape} with axes {page.axes}, but an image has rows and columns")
     return PixelValues(np.moveaxis(numbers, 0, 2) if page.axes == "SYX" else numbers, orientation=orientation)

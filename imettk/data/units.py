@@ -1,6 +1,6 @@
-"""Units, several images that give one answer: which images of a table are of which, and where these lie.
+"""Units, several images that share one answer: the images of each unit, and their files.
 
-A frame of a table becomes one with a row an image, and its unit in the column `UNIT`; a frame without units stays.
+A table becomes a frame with one row per image and its unit in the column `UNIT`; a table without units stays unchanged.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from imettk.data.image_search import find_images
 from imettk.data.table_files import read_rows
 from imettk.errors import DataError
 
-# Columns of frames that are made here: no table has any called so.
+# Columns that are added to frames; no real table has columns of these names.
 UNIT, FILE = "\x1funit", "\x1ffile"
 
 
 def list_images(
     table_format: TableFormat, csv: Path, frame: pd.DataFrame, folder: Path, units: pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return a table with a row an image, each with its unit; a unit without an image keeps a row, whose id is its own.
+    """Return a table with one row per image and its unit; a unit without images keeps one row with its own id.
 
     Args:
-        folder: where images lie.
+        folder: folder of the images.
 
     Raises:
-        DataError: an id would lead out of the folder, or an image stands twice.
+        DataError: an id would lead out of the folder, or an image is repeated.
     """
     if table_format.unit_columns:
         blank = (frame[list(table_format.unit_columns)].apply(lambda cells: cells.str.strip()) == "").any(axis=1)
         if blank.any():
             raise DataError(
-                f"{csv}: {list_names(frame[table_format.id_column][blank], 'row')} without a cell in "
-                f"{' or '.join(table_format.unit_columns)}: which unit they are of is not known"
+                f"{csv}: {list_names(frame[table_format.id_column][blank], 'row')} with an empty cell in "
+                f"{' or '.join(table_format.unit_columns)}: their unit is unknown"
             )
         return frame.assign(**{UNIT: join_cells(frame, table_format.unit_columns)})
     if not table_format.rows_are_units:
@@ -67,7 +67,7 @@ def list_images(
 
 
 def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
-    """Return the images below the folder of a unit, by their names from `folder`, sorted."""
+    """Return the images below a unit's folder as paths from `folder`, sorted."""
     names: list[str] = []
     there = next((form for form in forms_of(unit) if (folder / form).is_dir()), unit)
     for way, inner, files in os.walk(folder / there):
@@ -81,10 +81,10 @@ def _list_folder(folder: Path, unit: str, suffix: str) -> list[str]:
 
 
 def is_image_name(name: str, suffix: str) -> bool:
-    """Return whether a file may be an image, by what stands behind its id, or would without a table's ending."""
+    """Return whether a file may be an image, by the suffix of its name, or without one, by not being a table."""
     if not suffix:
         return not name.lower().endswith(TABLE_ENDINGS)
-    beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # as `_rgb` of `_rgb.png`
+    beside, stem = without_ending("_" + suffix)[1:], without_ending(name)  # `_rgb` of `_rgb.png`
     return name.endswith(suffix) or (stem != name and stem.endswith(beside))
 
 
@@ -106,9 +106,9 @@ def find_files(
     *,
     alone: bool,
 ) -> np.ndarray:
-    """Return the file of each row of a table, by its name from the folder, str (N,); "" where it has none.
+    """Return the file of each row of a table as a path from the folder, str (N,); "" if there is none.
 
-    Arguments and errors as of `find_images`.
+    See `find_images` for arguments and errors.
     """
     if table_format.unit_folders:
         return as_text(frame[FILE])
@@ -123,7 +123,7 @@ def find_files(
 def read_test_images(
     table_format: TableFormat, data_dir: Path, sample_csv: Path, units: pd.Series, remarks: list[str]
 ) -> pd.DataFrame:
-    """Return the images of the test set, a row each, in the order of these units; one without keeps a row.
+    """Return the images of the test set, one row each, in the order of these units; a unit without images keeps a row.
 
     Raises:
         DataError: the table of test images is missing, or lacks a column.
@@ -132,10 +132,10 @@ def read_test_images(
     if table_format.unit_folders:
         return list_images(table_format, sample_csv, pd.DataFrame({id_column: units}, dtype=str), folder)
     if table_format.test_csv is None:
-        raise DataError(f"{sample_csv} names units, and not their images: name a table of these as --table.test-csv")
+        raise DataError(f"{sample_csv} names units, but not their images: set their table with --table.test-csv")
     csv = data_dir / table_format.test_csv
     frame, unit_column = read_rows(csv, remarks), table_format.test_id_column
-    # A column called as that of images holds images, whatever the sample calls so.
+    # A column with the name of the image column holds images, even if the sample uses that name for units.
     by_name = unit_column in frame.columns and (table_format.rows_are_units or unit_column != id_column)
     require_columns(frame, csv, [id_column, *table_format.image_columns])
     if table_format.rows_are_units:
@@ -159,27 +159,27 @@ def read_test_images(
 
 
 def units_of(frame: pd.DataFrame) -> np.ndarray | None:
-    """Return the unit of each row, str (N,); None where a row is a unit by itself."""
+    """Return the unit of each row, str (N,); None if each row is its own unit."""
     return as_text(frame[UNIT]) if UNIT in frame.columns else None
 
 
 def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks: list[str]) -> np.ndarray | None:
-    """Return the group of each row, str (N,), None without any; a row or unit without one is a group of its own.
+    """Return the group of each row, str (N,), None without groups; a row or unit without one is a group of its own.
 
     Raises:
-        DataError: images of one unit are of several groups.
+        DataError: images of one unit belong to several groups.
     """
     has_units = UNIT in frame.columns
     ids = frame[UNIT if has_units else table_format.id_column]
     if table_format.group_column:
         groups = frame[table_format.group_column]
         if (alone := groups.str.strip() == "").any():
-            what = f"without a {table_format.group_column}: each is a group of its own"
-            remarks.append(f"{csv}: {list_names(ids[alone].unique(), 'row')} {what}")
+            note = f"without a {table_format.group_column}: each is a group of its own"
+            remarks.append(f"{csv}: {list_names(ids[alone].unique(), 'row')} {note}")
         groups = groups.mask(alone, "row " + ids)
         if has_units and (mixed := _mixed(ids, groups.to_numpy(object))):
             raise DataError(
-                f"{csv}: {list_names(mixed, 'unit')} whose images are of different groups: no fold holds it whole"
+                f"{csv}: {list_names(mixed, 'unit')} with images of different groups: no fold could hold them whole"
             )
         return as_text(groups)
     if table_format.group_pattern is not None:
@@ -188,11 +188,11 @@ def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks
 
 
 def refuse_disagreement(csv: Path, frame: pd.DataFrame, targets: np.ndarray) -> None:
-    """Raise `DataError` where images of one unit have different labels, first axis N of `targets`."""
+    """Raise `DataError` if images of one unit have different labels, first axis N of `targets`."""
     if UNIT in frame.columns and (mixed := _mixed(frame[UNIT], targets)):
         raise DataError(
-            f"{csv}: {list_names(mixed, 'unit')} whose images have different labels: a unit gets one answer; name what "
-            "tells its images apart in `table.unit_columns` as well"
+            f"{csv}: {list_names(mixed, 'unit')} with images of different labels, but a unit gets one answer; add the "
+            "column that distinguishes these images to `table.unit_columns`"
         )
 
 
@@ -204,7 +204,7 @@ def _mixed(units: pd.Series, values: np.ndarray) -> list[str]:
 
 
 def describe_units(units: np.ndarray) -> str:
-    """Return how many units there are, and images of each: `12 units of 3 images`."""
+    """Describe the number of units and of their images: `12 units of 3 images`."""
     counts = np.unique(units, return_counts=True)[1]
     if not len(counts):
         return "0 units"

@@ -1,4 +1,4 @@
-"""The numbers that images' files hold, sampled: percentiles at which black and white lie, and what is odd of them."""
+"""A sample of the numbers in image files: percentiles for black and white, and warnings about odd brightness."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from imettk.data.reader import ImageReader
 from imettk.errors import DataError
 from imettk.progress import progress_bar
 
-MEASURED = 256  # images that are looked at, spread evenly over all
-PIXELS = 16_384  # of each image
-DARK_LEVEL = 31  # of 255: images whose values nearly all lie at or below are seen as black
+MEASURED = 256  # images sampled, spread evenly over all
+PIXELS = 16_384  # per image
+DARK_LEVEL = 31  # of 255: if nearly all values lie at or below, images look black
 NEARLY_ALL = 99.9  # percent
-WHITE_SHARE = 0.9  # of values that are white: little is left to be seen
+WHITE_SHARE = 0.9  # of all values: with more white, little remains to be seen
 
 
 class ValueSurvey(NamedTuple):
-    """Numbers of some images, as their files hold them.
+    """Numbers of some images, as stored in their files.
 
     Attributes:
         numbers: sorted, float64 (M,).
-        num_images: how many images they are of.
+        num_images: number of images sampled.
     """
 
     numbers: np.ndarray
@@ -40,19 +40,19 @@ class ValueSurvey(NamedTuple):
         """Return the numbers at two percentiles, as black and white.
 
         Raises:
-            DataError: they are the same.
+            DataError: they are equal.
         """
         black, white = self.percentile(low), self.percentile(high)
         if not black < white:
             raise DataError(
-                f"`images.white`: {low:g}% and {high:g}% of {self.num_images} images lie at the same value {black:g}; "
-                "take percentiles further apart, or give values"
+                f"`images.white`: the values at {low:g}% and {high:g}% are both {black:g} in the {self.num_images} "
+                "images sampled; choose percentiles further apart, or give values"
             )
         return ValueRange(black, white)
 
 
 def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
-    """Return numbers of up to `MEASURED` images; the same files give the same.
+    """Return numbers of up to `MEASURED` images; the same files give the same numbers.
 
     Raises:
         DataError: none of them can be read.
@@ -75,26 +75,26 @@ def measure_values(paths: Sequence[str], reader: ImageReader) -> ValueSurvey:
             if numbers is not None and numbers.size:
                 samples.append(numbers)
     if not samples:
-        raise DataError(f"none of {len(chosen)} images has values that can be read: {min(faults, default='no number')}")
+        raise DataError(f"none of {len(chosen)} images has readable values: {min(faults, default='no number')}")
     return ValueSurvey(np.sort(np.concatenate(samples)), len(samples))
 
 
 def sample_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers of up to `PIXELS` whole pixels of an image (H, W) or (H, W, channels), without infinite ones."""
+    """Return the finite numbers of up to `PIXELS` whole pixels of an image (H, W) or (H, W, channels)."""
     pixels = numbers.reshape(-1, *numbers.shape[2:])
     places = np.arange(len(pixels))
-    if len(pixels) > PIXELS:  # at random, for every step might follow the columns of an image
+    if len(pixels) > PIXELS:  # random places, because a fixed step might follow the columns of an image
         places = np.random.default_rng(0).integers(0, len(pixels), PIXELS)
     taken: np.ndarray = pixels[places].ravel().astype(np.float64)
     return taken[np.isfinite(taken)]
 
 
 def tell_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:
-    """Return one line for images that are nearly black, or white, as they are seen.
+    """Return a warning if images look nearly black, or white.
 
     Args:
-        histogram: pixels of each value, int64 (channels, 256), over all images.
-        deep: whether they have more than 8 bits a channel, of which a line is told already where they are dark.
+        histogram: number of pixels of each value, int64 (channels, 256), over all images.
+        deep: they have more than 8 bits per channel; `tell_facts` warns about dark ones already.
     """
     counts = histogram.sum(0)
     if not (total := counts.sum()):
@@ -102,8 +102,8 @@ def tell_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:
     level = int(np.searchsorted(np.cumsum(counts), NEARLY_ALL / 100 * total))
     if level <= DARK_LEVEL and not deep:
         return [
-            f"the images are nearly black: {NEARLY_ALL:g}% of their values lie at or below {level} of 255; where that "
-            f"is not what they show, try --images.white {max(1, level)}"
+            f"the images look nearly black: {NEARLY_ALL:g}% of their values lie at or below {level} of 255; if that is "
+            f"not what they show, try --images.white {max(1, level)}"
         ]
     if counts[255] > WHITE_SHARE * total:
         return [f"{counts[255] / total:.0%} of all values are white (255): is that what the images show?"]

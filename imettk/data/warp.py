@@ -1,7 +1,7 @@
-"""All the geometry of an augmentation in one go: crop, flip, turn, scale, shear, shift and resize as a single warp.
+"""All the geometry of an augmentation as a single warp: crop, flip, rotate, scale, shear, shift and resize.
 
-Each step of its own would read and write every pixel, and blur it once more. Here the steps are joined into one map,
-and pixels are read once; where that only mirrors, turns by right angles or cuts, they are copied exactly.
+Separate steps would each read and write every pixel, and blur the image once more. Here they are composed into one map,
+and pixels are read once. Maps that only mirror, rotate by right angles or crop copy pixels exactly.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from imettk.data.elastic import Places, displacements
 from imettk.data.geometry import Affine, invert, join, rotate, scale, shear, shift, shrinking
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations 2.0.8 calls home when imported
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations 2.0.8 calls home at import
 import albumentations as A
 
 Range = tuple[float, float]
-_CLOSE = 1e-6  # of a pixel: what rounding may leave
+_CLOSE = 1e-6  # of a pixel: tolerance for rounding errors
 
 
 def warp(
@@ -35,16 +35,17 @@ def warp(
 
     Args:
         image: uint8 (H, W, channels).
-        affine: from places in the image to places in the result, in pixels from the upper left corner, so that the
+        affine: maps places in the image to places in the result, in pixels from the upper left corner, so that the
             first pixel's centre is (0.5, 0.5).
         size: (height, width) of the result.
-        border: what lies beyond the image, as OpenCV's `BORDER_*`; a constant one is black.
-        moves: how far beside its place each pixel of the result looks, to the right and down, in its pixels, float32
-            (height, width) each.
+        border: extension beyond the image, as OpenCV's `BORDER_*`; a constant border is black.
+        moves: offset of the place that each pixel of the result is read from, to the right and down, in its pixels,
+            float32 (height, width) each.
 
     Returns:
-        uint8 (height, width, channels), bilinear; where it shrinks by more than 2, halved by area means first.
+        uint8 (height, width, channels), bilinear; if it shrinks by more than 2, halved by area means first.
     """
+    # Bilinear reads 2 x 2 pixels: at a stronger reduction it would skip some, and the result would alias.
     while min(image.shape[:2]) > 1 and shrinking(affine) > 2:
         height, width = image.shape[0] // 2, image.shape[1] // 2
         affine = join(affine, scale(image.shape[1] / width, image.shape[0] / height))
@@ -55,9 +56,9 @@ def warp(
     if exact is not None:
         return exact
     image, affine, border = _pad(image, affine, size, border)
-    centred = join(shift(-0.5, -0.5), affine, shift(0.5, 0.5))  # OpenCV counts from the first pixel's centre
+    centred = join(shift(-0.5, -0.5), affine, shift(0.5, 0.5))  # OpenCV's origin is the first pixel's centre
     matrix = np.array(centred).reshape(2, 3)
-    if image.shape[2] == 3:  # a fourth channel makes OpenCV's warp a quarter faster, both conversions included
+    if image.shape[2] == 3:  # with a fourth channel OpenCV's warp is a quarter faster, both conversions included
         image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
         warped = cv2.warpAffine(image, matrix, size[::-1], borderMode=border)
         return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
@@ -71,7 +72,7 @@ def warp(
 def _remap(
     image: np.ndarray, affine: Affine, size: tuple[int, int], border: int, moves: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """The result where every pixel has a place of its own to look at."""
+    """Read each pixel of the result from a place of its own."""
     a, b, c, d, e, f = invert(join(shift(-0.5, -0.5), affine, shift(0.5, 0.5)))
     x, y = np.arange(size[1], dtype=np.float32) + moves[0], np.arange(size[0], dtype=np.float32)[:, None] + moves[1]
     columns, rows = a * x + b * y + np.float32(c), d * x + e * y + np.float32(f)
@@ -83,9 +84,9 @@ def _remap(
 
 
 def _pad(image: np.ndarray, affine: Affine, size: tuple[int, int], border: int) -> tuple[np.ndarray, Affine, int]:
-    """The image with as much border as the result looks at, so that the warp itself need not know of any.
+    """Extend the image by as much border as the result shows, so that the warp itself can use a constant border.
 
-    OpenCV's warp takes half as long again with any border but a constant one.
+    OpenCV's warp takes half as long again with any other border.
     """
     if border == cv2.BORDER_CONSTANT:
         return image, affine, border
@@ -96,7 +97,7 @@ def _pad(image: np.ndarray, affine: Affine, size: tuple[int, int], border: int) 
     tops = [d * x + e * y + f for x in columns for y in rows]
     left, right = max(0, 1 - math.floor(min(lefts))), max(0, math.ceil(max(lefts)) + 1 - width)
     top, bottom = max(0, 1 - math.floor(min(tops))), max(0, math.ceil(max(tops)) + 1 - height)
-    if max(left, right) >= width or max(top, bottom) >= height:  # it would have to be mirrored more than once
+    if max(left, right) >= width or max(top, bottom) >= height:  # mirroring more than once is left to the warp
         return image, affine, border
     if left or right or top or bottom:
         channels = image.shape[2]
@@ -108,13 +109,13 @@ def _pad(image: np.ndarray, affine: Affine, size: tuple[int, int], border: int) 
 
 
 def _copy(image: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarray | None:
-    """The result where it is a plain copy of pixels, else None."""
+    """Return the result if it is a plain copy of pixels; otherwise None."""
     a, b, _, d, e, _ = (round(value) for value in affine)
     if (abs(a), abs(b), abs(d), abs(e)) not in ((1, 0, 0, 1), (0, 1, 1, 0)):
         return None
     off = max(abs(affine[0] - a), abs(affine[1] - b), abs(affine[3] - d), abs(affine[4] - e))
     g, h, i, j, k, m = invert(affine)
-    # Corners of the result, in the image.
+    # The corners of the result, in the image's coordinates.
     left, right = sorted((i, g * size[1] + h * size[0] + i))
     top, bottom = sorted((m, j * size[1] + k * size[0] + m))
     edges = round(left), round(right), round(top), round(bottom)
@@ -124,32 +125,34 @@ def _copy(image: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarra
     if min(edges) < 0 or edges[1] > image.shape[1] or edges[3] > image.shape[0]:
         return None
     part = image[edges[2] : edges[3], edges[0] : edges[1]]
-    if a == 0:  # x comes from y
+    if a == 0:  # the map swaps x and y
         part = cv2.transpose(part)
         mirrored = b < 0, d < 0
     else:
         mirrored = a < 0, e < 0
-    if any(mirrored):  # OpenCV's flip is ten times as fast as a copy of a reversed numpy view
+    if any(mirrored):  # OpenCV's flip is ten times as fast as copying a reversed NumPy view
         part = cv2.flip(part, -1 if all(mirrored) else 1 if mirrored[0] else 0)
     return np.ascontiguousarray(part).reshape(*size, -1)
 
 
 class Warp(A.ImageOnlyTransform):
-    """Draws one warp from the whole image, or a random part of it, to `size`.
+    """Draws one warp from the whole image, or a random region of it, to `size`.
+
+    One class with many options, because several transforms would read the pixels several times.
 
     Args:
         size: (height, width) of the result in pixels.
-        area: share of the image's area that is seen; None keeps the image's own scale and cuts `size` out of it.
-        ratio: width to height of that part, relative to the image's.
-        hflip, vflip: chances to mirror.
-        right_angles: turn by 0, 90, 180 or 270 degrees.
-        rotate, shear: degrees, from and to.
-        scale: from and to; above 1 enlarges.
-        shift: share of the side, from and to.
-        elastic: standard deviation of a smooth displacement, as a share of the side, from and to.
-        choices: instead of turns, mirrors and scales, one of these maps about the centre.
-        border: OpenCV's, for what lies beyond the image.
-        p: chance that anything happens; otherwise the image is only resized.
+        area: range of the region's share of the image's area; None crops `size` at the image's own scale.
+        ratio: range of the region's aspect ratio (width to height), relative to the image's.
+        hflip, vflip: probabilities of mirroring.
+        right_angles: rotate by 0, 90, 180 or 270 degrees.
+        rotate, shear: ranges in degrees.
+        scale: range; above 1 enlarges.
+        shift: range, as a fraction of the side.
+        elastic: range of a smooth displacement's standard deviation, as a fraction of the side.
+        choices: one of these maps about the centre is drawn, instead of rotations, flips and scales.
+        border: extension beyond the image, as OpenCV's `BORDER_*`.
+        p: probability that anything happens; otherwise the image is only resized.
     """
 
     def __init__(
@@ -170,18 +173,18 @@ class Warp(A.ImageOnlyTransform):
         border: int = cv2.BORDER_REFLECT_101,
         p: float = 1.0,
     ) -> None:
-        super().__init__(p=1.0)  # an image that is left alone has to get its size all the same
+        super().__init__(p=1.0)  # always applied: an image that stays the same must be resized nevertheless
         self.size, self.area, self.ratio = size, area, ratio
         self.hflip, self.vflip, self.right_angles = hflip, vflip, right_angles
         self.rotate, self.shear, self.scale, self.shift = rotate, shear, scale, shift
         self.elastic, self.choices, self.border, self.chance = elastic, choices, border, p
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The map of one draw, as albumentations asks for it."""
+        """Draw a map, as albumentations asks for it."""
         return self.draw(params["shape"])
 
     def draw(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """The map of one draw for an image of this shape, (H, W, channels); how strong and whence its displacements."""
+        """Draw a map for an image of this shape, (H, W, channels), and the strength and places of its displacements."""
         height, width = shape[:2]
         out_height, out_width = self.size
         random = self.py_random
@@ -203,12 +206,12 @@ class Warp(A.ImageOnlyTransform):
     def apply(
         self, img: np.ndarray, affine: Affine, elastic: tuple[float, Places] | None = None, **params: Any
     ) -> np.ndarray:
-        """The image through this draw's map."""
+        """Warp the image by this draw's map."""
         moves = None if elastic is None else displacements(self.size, elastic[1], elastic[0])
         return warp(img if img.ndim == 3 else img[:, :, None], affine, self.size, border=self.border, moves=moves)
 
     def _draw_part(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """Top, left, height and width of the part of the image that is seen."""
+        """Draw the region of the image: top, left, height and width."""
         random = self.py_random
         if self.area is None:
             top, left = (
@@ -225,7 +228,7 @@ class Warp(A.ImageOnlyTransform):
         return top, left, part_height, part_width
 
     def _draw_turn(self, width: float, height: float) -> list[Affine]:
-        """Maps that turn a part about its centre; choices and right angles fill its frame, whatever its sides."""
+        """Draw maps about the centre of a region; `choices` and right angles fill its frame, whatever its sides."""
         random = self.py_random
         frame, back = scale(width / height, 1), scale(height / width, 1)
         if self.choices:

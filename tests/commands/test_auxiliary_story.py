@@ -134,7 +134,7 @@ def test_a_pseudo_labelled_table_without_the_column_teaches_nothing_of_it(made, 
     run("pseudo", "--run-dir", folder, "--confidence", 0.5)
     common = ["--data", data, "--run-dir", tmp_path / "more"]
     run("prepare", folder / "recipe.json", *common, "--pseudo", folder)
-    assert "has no column channel: its rows teach nothing of it" in capsys.readouterr().out
+    assert "has no column channel: its rows have no auxiliary target there" in capsys.readouterr().out
     run("train", *common, "--fold", 0, "--session.limit-steps", 2)
 
 
@@ -147,14 +147,14 @@ def test_what_does_not_fit_is_one_line(made, data, tmp_path, capsys):
     for words, what in (
         (["--table.auxiliary-columns", "light"], "`auxiliary_columns` of TableFormat must be different columns"),
         (["--table.auxiliary-columns", "size"], "no column size"),
-        (["--table.train-csv", "empty.csv"], "nothing stands in column channel"),
+        (["--table.train-csv", "empty.csv"], "column channel of table.auxiliary_columns is empty"),
         (["--train.loss-params", "weights", "1 1"], "weights must be 3 numbers"),
         (["--train.loss-params", "weights", "0 0 1"], "weights must be 2 numbers"),
     ):
         assert what in refused(capsys, *common, *words), words
     if kind == "numbers":
         line = refused(capsys, *common, "--table.train-csv", "text.csv")
-        assert "whose cell in column channel is 'high', which cannot be learned" in line
+        assert "with 'high' in column channel, which cannot be learned" in line
 
 
 def test_other_auxiliary_cells_are_other_data(made, data, capsys, tmp_path):
@@ -167,4 +167,4 @@ def test_other_auxiliary_cells_are_other_data(made, data, capsys, tmp_path):
     frame.loc[0, "channel"] = "1"
     frame.to_csv(other / "train.csv", index=False)
     line = refused(capsys, "train", "--data", other, "--run-dir", folder, "--fold", 0)
-    assert "auxiliary columns hold something else" in line
+    assert "auxiliary columns differ" in line

@@ -182,7 +182,7 @@ def test_floats_without_white_are_one_clear_line(tmp_path, capsys):
     data = make_data(tmp_path / "data", "json")
     (tmp_path / "recipe.json").write_text(to_json(recipe_of("json", white=None)))
     line = refused(capsys, "prepare", tmp_path / "recipe.json", "--data", data, "--run-dir", tmp_path / "run")
-    assert "its values are float64, so what is white is unknown: set `images.white`" in line
+    assert "its values are float64, so its white value is unknown: set `images.white`" in line
 
 
 def test_rows_of_parquet_without_a_cache_are_said_to_be_slow(tmp_path, capsys):
@@ -191,7 +191,8 @@ def test_rows_of_parquet_without_a_cache_are_said_to_be_slow(tmp_path, capsys):
     common = ["--data", data, "--run-dir", tmp_path / "run"]
     run("prepare", tmp_path / "recipe.json", *common, "--cache.kind", "none")
     printed = capsys.readouterr().out
-    assert printed.count("train_image_data_0.parquet: reading its rows at random is slow: let `cache` hold them") == 1
+    line = "train_image_data_0.parquet: reading its rows in random order is slow: use --cache.kind pixels or jpeg"
+    assert printed.count(line) == 1
 
 
 def test_black_and_white_may_be_percentiles_of_what_it_holds(tmp_path, capsys):

@@ -189,7 +189,7 @@ def test_files_that_hold_fewer_bits_than_they_say_are_told_and_seen(own_data, tm
         run(*common)
         said = capsys.readouterr().out
         assert f"note: the brightest pixel of 96 images of more than 8 bits is {most}" in said
-        assert "they are seen as dark; try --images.white 4095" in said
+        assert "the images will look dark; try --images.white 4095" in said
     found = json.loads((tmp_path / "run" / "table.json").read_text())
     assert any("--images.white 4095" in line for line in found["remarks"])
     run(*common, "--images.white", 4095)
@@ -199,7 +199,7 @@ def test_files_that_hold_fewer_bits_than_they_say_are_told_and_seen(own_data, tm
     assert json.loads((tmp_path / "run" / "table.json").read_text())["mean"] == pytest.approx([mean], abs=1e-3)
     run(*common, "--images.white", 3000)
     assert f"the brightest pixel of 96 images of more than 8 bits is {most}" in (said := capsys.readouterr().out)
-    assert "of `images.white` 3000: all above that is seen as white" in said
+    assert "of `images.white` 3000: all values above it become white" in said
 
 
 def test_broken_colour_profiles_are_counted_once(own_data, tmp_path, capfd):

@@ -249,7 +249,7 @@ def test_cells_that_are_no_numbers_are_named(data, tmp_path, capsys):
     line = refused(
         capsys, "prepare", path, "--data", data, "--run-dir", tmp_path / "run", "--table.train-csv", "bad.csv"
     )
-    assert "2 rows (p2, p5) whose cell in column height is no number, but 'tall' or nothing" in line
+    assert "2 rows (p2, p5) with 'tall' or nothing instead of a number in column height" in line
 
 
 def test_a_test_image_that_is_a_training_image_gets_its_numbers(runs, tmp_path):

@@ -78,7 +78,7 @@ def test_folds_of_other_rows_are_not_taken_for_cut_ones(begun, own_data, capsys)
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join([lines[0], *lines[2:]]))
     line = refused(capsys, "prepare", "digits", "--data", own_data, "--run-dir", begun, *TINY)
-    assert "is not of this table (72 ids against 71)" in line
+    assert "belongs to another table (72 ids against 71)" in line
 
 
 @pytest.mark.parametrize("name", ["folds.csv", "table.json", "recipe.json"])

@@ -134,7 +134,7 @@ def test_a_hidden_test_set_is_answered_in_its_own_rows(data, trained, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda frame: frame.drop(index=4), r"1 row \(ID\d+__\w+\) missing; an image has one row for each of"),
+        (lambda frame: frame.drop(index=4), r"1 row \(ID\d+__\w+\) missing; an image needs rows for all of"),
         (lambda frame: pd.concat([frame, frame.head(1)]), r"1 row \(ID\d+__\w+\) more than once"),
         (lambda frame: frame.replace("__Dry_Dead_g", "__Dead", regex=True), r"8 ids .* that are no \{id\}__\{label\}"),
     ],
@@ -209,7 +209,7 @@ def test_rows_of_one_image_from_new_to_a_submission(tmp_path, monkeypatch, capsy
     assert answers["id"].tolist() == [f"test{row:02d}" for row in range(8)]
     assert answers["label"].str.split().map(len).max() == 2
     line = refused(capsys, "prepare", *common, "--run-dir", "no", "--table.join-rows", "false")
-    assert "more than once; every id may stand once: where each row has some of its labels, --table.join-rows" in line
+    assert "more than once; ids must be unique: if each row has some of its labels, join them with --table.join" in line
 
 
 @pytest.mark.parametrize("column", ["sample_id", "target_name"])

@@ -184,7 +184,7 @@ FAULTS = {
     "unknown label": (unknown_label, "1 label (99) not in labels.csv"),
     "row without image": (lambda data: (data / "train" / "s00003.png").unlink(), "1 row (s00003) without an image"),
     "no test images": (lambda data: [path.unlink() for path in (data / "test").iterdir()], "24 rows (t00000, t00001, "),
-    "no images": (lambda data: shutil.rmtree(data / "train"), "train is missing: the recipe's `table` names it"),
+    "no images": (lambda data: shutil.rmtree(data / "train"), "train is missing: the recipe's `table` expects"),
     "truncated image": (lambda data: (data / "train" / "s00004.png").write_bytes(
         (data / "train" / "s00004.png").read_bytes()[:200]), "1 of 72 train images cannot be read"),
     "empty image": (lambda data: (data / "train" / "s00001.png").write_bytes(b""), "s00001.png (0 bytes)"),
@@ -233,7 +233,7 @@ def test_data_that_changed_after_prepare_is_noticed(own_data, tmp_path, imettk):
     csv = own_data / "train.csv"
     csv.write_text("\n".join(csv.read_text().splitlines()[:-1]) + "\n")
     done = imettk("train", "digits", *common, "--fold", 0, code=2)
-    assert "folds.csv is not of this table (72 ids against 71)" in done.stderr
+    assert "folds.csv belongs to another table (72 ids against 71)" in done.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -244,7 +244,7 @@ def test_an_image_that_breaks_after_prepare_is_one_clear_line(own_data, tmp_path
         path.write_bytes(b"gone bad")
     done = imettk("train", *common, "--fold", 0, "--session.num-workers", workers, code=2)
     errors = [line for line in done.stderr.splitlines() if "%|" not in line]
-    assert len(errors) == 1 and ".png (8 bytes): it is a text that begins with 'gone bad'" in errors[0]
+    assert len(errors) == 1 and ".png (8 bytes): it is text that begins with 'gone bad'" in errors[0]
 
 
 def test_a_multiclass_competition_runs_from_a_python_recipe(own_data, tmp_path, imettk):

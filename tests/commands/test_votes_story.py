@@ -200,7 +200,7 @@ def test_a_test_image_that_is_a_training_image_gets_its_shares(runs, tmp_path):
     [
         (["0", "0", "0"], "2 rows (t2, t5) with votes below 0, or without any"),
         (["3", "-1", "0"], "2 rows (t2, t5) with votes below 0, or without any"),
-        (["3", "many", ""], "2 rows (t2, t5) whose cell in column c_vote is no number, but nothing"),
+        (["3", "many", ""], "2 rows (t2, t5) with nothing instead of a number in column c_vote"),
     ],
 )
 def test_rows_without_votes_are_named(data, runs, tmp_path, capsys, cells, message):
@@ -234,7 +234,7 @@ def test_what_does_not_fit_votes_is_one_line(data, runs, tmp_path, capsys):
         (["--table.label-columns", "a_vote"], "`label_columns` of TableFormat must be two or more"),
         (["--table.answer-columns", "a_vote", "b_vote"], "must be the columns of votes, each once"),
         (["--stages.0.sampler", "identities"], "sampler` identities needs a multiclass table"),
-        (["--folds.scheme", "hold_out"], "they need `table.task` multiclass"),
+        (["--folds.scheme", "hold_out"], "need one identity per row: set `table.task` to multiclass"),
     ):
         line = refused(capsys, "prepare", runs / "mine.py", "--data", data, "--run-dir", tmp_path / "run", *words)
         assert message in line, line

@@ -1,4 +1,4 @@
-"""What several tests of the data share."""
+"""Fixtures that several tests of the data share."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from imettk.data import cache as cache_module
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    """Five images a part: 24 x 32 x 3 bytes each."""
+    """Make parts of five images, 24 x 32 x 3 bytes each."""
     monkeypatch.setattr(cache_module, "PART_BYTES", 5 * 24 * 32 * 3)

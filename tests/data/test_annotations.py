@@ -1,4 +1,4 @@
-"""Boxes and lists are joined by id or by file name; what cannot be is named."""
+"""Boxes and lists are joined by id or by file name; rows that match neither are named."""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ def test_centre_and_size(tmp_path):
 
 
 def test_without_boxes_there_are_none(tmp_path):
-    with pytest.raises(DataError, match=r"boxes\.csv is missing: make it, or .* --table\.boxes-csv None"):
+    with pytest.raises(DataError, match=r"boxes\.csv is missing: create it, or .* --table\.boxes-csv None"):
         read_boxes(TableFormat(boxes_csv="boxes.csv"), tmp_path)
     assert boxes_of(read_boxes(TableFormat(), tmp_path), IDS, "") is None
 
@@ -36,11 +36,11 @@ def test_without_boxes_there_are_none(tmp_path):
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [
-        ("Image,x0,y0,x1,y1\na,1,2,x,4\n", {}, r"1 row \(a\) whose values make no box"),
-        ("Image,x0,y0,x1,y1\na,1,2,1,4\nb,1,2,,4\n", {}, r"2 rows \(a, b\) whose values make no box"),
+        ("Image,x0,y0,x1,y1\na,1,2,x,4\n", {}, r"1 row \(a\) without a valid box"),
+        ("Image,x0,y0,x1,y1\na,1,2,1,4\nb,1,2,,4\n", {}, r"2 rows \(a, b\) without a valid box"),
         ("Image,x0,y0,x1,y1\na,1,2,3,4\na,1,2,3,4\n", {}, "more than once"),
         ("Image,x0,y0,x1\na,1,2,3\n", {}, "has no column y1"),
-        ("Image,x0,y0,x1,y1\na,100,100,50,50\n", {"box_format": "centre"}, "shares of the image, got 100"),
+        ("Image,x0,y0,x1,y1\na,100,100,50,50\n", {"box_format": "centre"}, "fractions of the image size, got 100"),
     ],
 )
 def test_bad_boxes_are_named(tmp_path, text, changes, message):

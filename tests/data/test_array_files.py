@@ -1,4 +1,4 @@
-"""Files of numpy with many images, beside what numpy reads of them."""
+"""NumPy files with many images, compared with NumPy's own reading."""
 
 import numpy as np
 import pytest

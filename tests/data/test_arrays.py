@@ -1,4 +1,4 @@
-"""Files of numpy are read as numpy reads them; axes are told by channels and frame, or refused in one line."""
+"""NumPy files are read as NumPy reads them; axes follow from channels and frame, or are refused in one line."""
 
 import io
 import tracemalloc
@@ -49,7 +49,7 @@ def test_the_full_range_of_unsigned_numbers_is_the_default(tmp_path):
     np.save(tmp_path / "a.npy", values(SIZE, "u1") > 60)
     np.testing.assert_array_equal(read(tmp_path / "a.npy", white=None)[:, :, 0] > 0, values(SIZE, "u1") > 60)
     np.save(tmp_path / "a.npy", values(SIZE, "f4"))
-    with pytest.raises(DataError, match=r"a\.npy .*float32, so what is white is unknown: set `images.white`"):
+    with pytest.raises(DataError, match=r"a\.npy .*float32, so its white value is unknown: set `images.white`"):
         read(tmp_path / "a.npy", white=None)
 
 
@@ -65,9 +65,9 @@ def write(array, **options):
         (write(np.array([["a", 1]], object), allow_pickle=True), "Python objects .pickle., which may run code"),
         (write(np.zeros(SIZE, "c8")), "its values are complex64"),
         (write(np.full(SIZE, "x")), "its values are <U1"),
-        (write(np.zeros(SIZE, [("r", "u1"), ("g", "u1")])), "no numbers that an image can have"),
-        (write(np.zeros(SIZE))[:-7], "it is cut: 425 of 432 bytes"),
-        (write(np.zeros(SIZE))[:40], "it is no whole .npy file"),
+        (write(np.zeros(SIZE, [("r", "u1"), ("g", "u1")])), "which cannot be pixels"),
+        (write(np.zeros(SIZE))[:-7], "it is truncated: it has 425 of 432 bytes"),
+        (write(np.zeros(SIZE))[:40], "it is not a complete .npy file"),
         (write(np.zeros(5)), r"its shape is \(5,\)"),
         (write(np.zeros((0, 4), "u1")), "0 pixels|no pixels"),
     ],
@@ -112,7 +112,7 @@ def test_an_archive_is_unpacked_only_as_far_as_its_array_goes(tmp_path):
 
 def test_archives_hold_one_array(tmp_path):
     np.savez(tmp_path / "two.npz", a=values(SIZE, "u1"), b=values(SIZE, "u1"))
-    with pytest.raises(DataError, match=r"2 arrays \(a, b\), and an image is one"):
+    with pytest.raises(DataError, match=r"2 arrays \(a, b\), but an image is one"):
         read(tmp_path / "two.npz")
     np.savez_compressed(tmp_path / "cut.npz", values((60, 90), "u1"))
     whole = (tmp_path / "cut.npz").read_bytes()
@@ -168,15 +168,15 @@ def test_axes_are_told_by_channels_and_frame(array, channels, frame, expected):
         ),
         ((40, 64, 60), 3, None, r"`--images.channels 40`, or save a stack as \(planes, H, W, 1\)"),
         ((3, 64, 3), 3, None, r"\(3, 64, 3\): its channels may be first or last"),
-        ((7, 64, 60, 3), 3, None, "it holds 7 frames: say which one with `--images.frame middle`"),
+        ((7, 64, 60, 3), 3, None, "it holds 7 frames: select one with `--images.frame middle`"),
         ((7, 64, 60), 1, 7, "it holds 7 frames, and `images.frame` is 7"),
         ((7, 64, 60), 1, -8, "it holds 7 frames, and `images.frame` is -8"),
         ((64, 60), 1, 2, "it holds 1 frame, and `images.frame` is 2"),
-        ((50, 64, 60), 1, 0, r"\(50, 64, 60\), and which axis counts its planes cannot be told: save it as"),
-        ((64, 60, 50), 1, 0, "which axis counts its planes cannot be told"),
-        ((64, 20, 60), 1, 0, "which axis counts its planes cannot be told"),
-        ((64, 20, 64), 1, 0, "which axis counts its planes cannot be told"),
-        ((64, 64, 64), 1, "middle", "which axis counts its planes cannot be told"),
+        ((50, 64, 60), 1, 0, r"\(50, 64, 60\), and it is unclear which axis counts its planes: save it as"),
+        ((64, 60, 50), 1, 0, "it is unclear which axis counts its planes"),
+        ((64, 20, 60), 1, 0, "it is unclear which axis counts its planes"),
+        ((64, 20, 64), 1, 0, "it is unclear which axis counts its planes"),
+        ((64, 64, 64), 1, "middle", "it is unclear which axis counts its planes"),
         ((2, 7, 64, 60, 3), 3, 0, r"its shape is \(2, 7, 64, 60, 3\)"),
     ],
 )
@@ -188,7 +188,7 @@ def test_axes_that_cannot_be_told_are_one_line(shape, channels, frame, message):
 @pytest.mark.parametrize("plane", [(40, 40), (40, 41), (40, 60), (60, 40), (40, 79)])
 @pytest.mark.parametrize("last", [False, True])
 def test_stacks_of_any_number_of_planes_are_read_alike_or_refused(plane, last):
-    """Numbers say which plane it is, so that a plane of another axis holds several."""
+    """The values are the plane's number, so a plane of the wrong axis would hold several."""
     read = 0
     for count in range(4, 400):
         if count in plane:  # as many planes as rows
@@ -198,7 +198,7 @@ def test_stacks_of_any_number_of_planes_are_read_alike_or_refused(plane, last):
         try:
             picked = pick_plane(stack, 1, 3)
         except ValueError as error:
-            assert "cannot be told" in str(error)
+            assert "unclear which axis" in str(error)
             continue
         read += 1
         assert picked.shape == plane

@@ -1,4 +1,4 @@
-"""Where no sample submission says which rows the test set has, a table of test images or their folder does."""
+"""Without a sample submission, a table of test images or their folder defines the rows of the test set."""
 
 import itertools
 import unicodedata
@@ -30,7 +30,7 @@ def write(folder, **tables):
 
 @pytest.fixture
 def data(tmp_path):
-    """Two training images, and nothing about a test set."""
+    """Write two training images, and nothing about a test set."""
     write(tmp_path, train="id,kind\na,x\nb,y\n")
     touch(tmp_path, "train/a.jpg", "train/b.jpg")
     return tmp_path
@@ -79,7 +79,7 @@ def test_else_a_table_of_test_images_does_in_its_order(data):
     ],
 )
 def test_else_their_folder_does(data, suffix, files, ids):
-    """Each id leads to its image again."""
+    """Each id leads back to its image."""
     form = replace(FORM, image_suffix=suffix)
     touch(data, *(f"test/{file}" for file in files), *(f"train/{name}{suffix or '.jpg'}" for name in "ab"))
     test = read_test_table(form, data, read_table(form, data))
@@ -121,7 +121,7 @@ def test_training_images_beside_the_test_folder_are_no_hindrance(data):
 
 def test_names_that_are_no_text_are_refused(data):
     touch(data, "test/caf\udce9.jpg")
-    with pytest.raises(DataError, match=r"1 file \(caf\\udce9\.jpg\) whose name"):
+    with pytest.raises(DataError, match=r"1 file \(caf\\udce9\.jpg\) with a name"):
         ids_of(FORM, data)
 
 
@@ -165,5 +165,5 @@ def test_a_submission_has_its_rows_and_columns(data, tmp_path):
     given = {"form": SubmissionForm("id", ("kind",)), "made": made}
     write_submission(out, data / "test", ["q2", "q1"], [["x"], ["y"]], **given)
     pd.testing.assert_frame_equal(pd.read_csv(out), pd.DataFrame({"id": ["q1", "q2"], "kind": ["y", "x"]}))
-    with pytest.raises(DataError, match=r"1 ids are missing, first q2"):
+    with pytest.raises(DataError, match=r"1 id \(q2\) missing"):
         write_submission(out, data / "test", ["q1"], [["x"]], **given)

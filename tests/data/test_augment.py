@@ -1,4 +1,4 @@
-"""The shared generators give what fresh ones would, for each sample by itself, in every pipeline."""
+"""The shared generators draw what fresh ones would draw for each sample, in every pipeline."""
 
 import pickle
 import random
@@ -25,7 +25,7 @@ def flips_and_noise(size, channels):
 
 @pytest.fixture(autouse=True)
 def noise(monkeypatch):
-    """A pipeline that draws from numpy's generator; the transforms of most others draw from Python's."""
+    """Return a pipeline that draws from NumPy's generator; most others draw from Python's."""
     monkeypatch.setitem(AUGMENTATIONS, "noise", Choice(make=flips_and_noise))
 
 
@@ -92,7 +92,7 @@ def test_global_seeds_do_not_matter():
 
 @pytest.mark.parametrize("name", [*NAMES, "noise"])
 def test_a_pickled_copy_draws_the_same(name):
-    """Loader workers get one wherever processes are spawned, not forked."""
+    """Loader workers get a pickled copy on platforms that spawn processes instead of forking."""
     augmentation = augmentation_of(name)
     assert_same(draw(augmentation, 3, PLACES), draw(pickle.loads(pickle.dumps(augmentation)), 3, PLACES))
 
@@ -172,7 +172,7 @@ def mine(size, channels):
 
 
 def test_a_users_own_transforms_are_made_anew_in_another_process(tmp_path):
-    """That process does not find their class by its name."""
+    """The other process cannot find their class by name."""
     (tmp_path / "mine.py").write_text(OWN)
     with running(tmp_path / "mine.py") as (sha256, _):
         ours = Augmentation(Choice(make=refer("recipe:mine", sha256)), seed=7, size=SIZE)

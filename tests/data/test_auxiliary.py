@@ -1,4 +1,4 @@
-"""Cells of columns that are only taught: empty ones are unknown, others must be what the task learns."""
+"""Cells of auxiliary columns: empty ones are unknown, all others must be learnable by the task."""
 
 from pathlib import Path
 
@@ -28,7 +28,9 @@ def test_questions_have_the_classes_of_all_tables_and_no_class_where_a_cell_is_e
     found = read_auxiliary(form("questions", "kind", "size"), CSV, FRAME, names, remarks)
     assert found.dtype == np.uint8 and found.tolist() == [[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]] and not remarks
     found = read_auxiliary(form("questions", "kind", "size"), CSV, MORE, names, remarks)
-    assert found[:, :2].sum() == 0 and remarks == ["train.csv has no column kind: its rows teach nothing of it"]
+    assert found[:, :2].sum() == 0 and remarks == [
+        "train.csv has no column kind: its rows have no auxiliary target there"
+    ]
 
 
 def test_numbers_are_unknown_where_a_cell_is_empty():
@@ -39,11 +41,11 @@ def test_numbers_are_unknown_where_a_cell_is_empty():
 
 
 def test_what_cannot_be_learned_is_named():
-    with pytest.raises(DataError, match=r"2 rows \(a, b\) whose cell in column kind is 'b', which cannot be learned"):
+    with pytest.raises(DataError, match=r"2 rows \(a, b\) with 'b' in column kind, which cannot be learned"):
         read_auxiliary(form("regression", "kind"), CSV, FRAME, {"kind": "kind"}, [])
-    with pytest.raises(DataError, match=r"1 row \(b\) whose cell in column kind is 'a'"):
+    with pytest.raises(DataError, match=r"1 row \(b\) with 'a' in column kind"):
         read_auxiliary(form("questions", "kind"), CSV, FRAME, {"kind=b": "kind"}, [])
-    with pytest.raises(DataError, match="nothing stands in column kind"):
+    with pytest.raises(DataError, match=r"column kind of table\.auxiliary_columns is empty"):
         auxiliary_labels(form("questions", "kind"), [FRAME.assign(kind=" ")])
 
 

@@ -1,4 +1,4 @@
-"""A cache gives the pixels of the files, survives kills, notices what changed, and costs no memory an image."""
+"""A cache returns the pixels of the files, survives kills, notices changes, and uses no memory per image."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from imettk.errors import MismatchError
 
 
 def replace_keeping_size(path):
-    """Give a file other bytes at its end, as many as before."""
+    """Change bytes at the end of a file, keeping its size."""
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -134,7 +134,7 @@ def test_images_replaced_by_others_of_the_same_size_are_noticed(tmp_path, small_
 
 
 def test_a_copy_of_the_data_with_other_times_is_the_same_data(tmp_path, small_parts):
-    """As where a data set is mounted anew: the hash of a few bytes decides."""
+    """A data set may be mounted with other times: the hash of a few bytes decides."""
     table = bitmaps(tmp_path)
     build(tmp_path, table, "pixels")
     for path in table.paths.tolist():
@@ -156,7 +156,7 @@ def test_no_file_is_opened_where_size_and_time_are_unchanged(tmp_path, small_par
 
 @pytest.mark.parametrize("kind", ["pixels", "jpeg"])
 def test_a_cache_of_version_0_1_0_is_read_and_sizes_decide(tmp_path, small_parts, kind):
-    """Names and sizes stood in files of their own, a line each, and parts had no checksums."""
+    """Names and sizes were files of their own, one line per image, and parts had no checksums."""
     table = make_table(tmp_path, 7)
     build(tmp_path, table, kind)
     folder = tmp_path / "cache"
@@ -206,11 +206,13 @@ def test_a_reader_of_a_cache_that_is_made_anew_gets_an_error_and_never_other_pix
     build(tmp_path, table, "pixels", aspect="pad")  # other settings, so other pixels under the same names
     np.testing.assert_array_equal(cached.read(1), ImageSource(table, ImageReader(size=(24, 32))).read(1))
     np.testing.assert_array_equal(cached.read(0), right)  # of the part that was open already
-    with pytest.raises(MismatchError, match="was made anew while it was in use"):
+    with pytest.raises(MismatchError, match="was replaced while in use"):
         cached.read(22)
     batch = ImageDataset(cached, None, image_size=(24, 32), skip_bad=True)
     rows = np.array([22])
-    with pytest.raises(MismatchError, match="was made anew"):  # and is not taken for an image that cannot be read
+    with pytest.raises(
+        MismatchError, match="was replaced while in use"
+    ):  # and is not taken for an image that cannot be read
         list(load_batches(batch, iter([BatchRequest(0, rows, rows)]), num_workers=1, pin=False))
 
 
@@ -221,7 +223,7 @@ def test_an_index_and_parts_of_different_makings_are_refused(tmp_path, small_par
     replace_keeping_size(Path(table.paths[11]))
     build(tmp_path, table, "pixels")
     (tmp_path / "cache" / INDEX).write_bytes(old)
-    with pytest.raises(MismatchError, match=r"part-002.* is of another `prepare`"):
+    with pytest.raises(MismatchError, match=r"part-002.* was written by another `prepare`"):
         ImageCache(tmp_path / "cache")
 
 
@@ -240,7 +242,7 @@ def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, sma
     path = part_path(tmp_path / "cache", 2)
     content = path.read_bytes()
     path.write_bytes(content[:-10])
-    with pytest.raises(MismatchError, match="is cut"):
+    with pytest.raises(MismatchError, match="is truncated"):
         ImageCache(tmp_path / "cache")
     path.unlink()
     with pytest.raises(MismatchError, match="is missing"):
@@ -251,7 +253,11 @@ def test_a_cut_or_missing_part_is_noticed_when_the_cache_is_opened(tmp_path, sma
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        *((name, each) for name in (INDEX, "part-001.safetensors") for each in (None, b"", b"{", b"{}", bytes(16))),
+        *(
+            (name, content)
+            for name in (INDEX, "part-001.safetensors")
+            for content in (None, b"", b"{", b"{}", bytes(16))
+        ),
     ],
 )
 def test_a_damaged_cache_is_one_line_and_remade(tmp_path, small_parts, kind, content, name):
@@ -259,7 +265,7 @@ def test_a_damaged_cache_is_one_line_and_remade(tmp_path, small_parts, kind, con
     build(tmp_path, table, kind)
     path = tmp_path / "cache" / name
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(MismatchError, match=r"(missing|damaged|cut).*run `imettk prepare` again"):
+    with pytest.raises(MismatchError, match=r"(missing|damaged|truncated).*run `imettk prepare` again"):
         ImageCache(tmp_path / "cache")
     assert build(tmp_path, table, kind)[1].read(6).shape == (24, 32, 3)
 
@@ -303,7 +309,7 @@ for cache in (None, ImageCache(folder / "cache")):
 
 
 def test_a_process_does_not_grow_with_the_images_it_has_seen(tmp_path, small_parts):
-    """A table of 100,000 rows, read from files and from a cache."""
+    """Read a table of 100,000 rows from files and from a cache."""
     build(tmp_path, make_table(tmp_path), "pixels")
     done = subprocess.run([sys.executable, "-c", MEMORY, tmp_path], capture_output=True, text=True, check=True)
     grown = [int(line) for line in done.stdout.split()]

@@ -1,4 +1,4 @@
-"""COCO's JSON is joined as pandas' merge joins its lists: a row an annotation, an image without one kept."""
+"""COCO's lists are joined like pandas' merge: one row per annotation, images without one kept."""
 
 import copy
 import json
@@ -86,7 +86,7 @@ def test_other_lists_are_looked_up_by_a_column_of_both(tmp_path):
     read = rows_of(tmp_path, changed(annotations=annotations, **more), remarks)
     assert read["genus"].tolist() == ["G", "G", "", "G"] and "genus_category_name" not in read.columns
     assert read["category_name"].tolist() == ["owl", "cat", "", "cat"] and {"country", "distance"}.isdisjoint(read)
-    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 lists (licenses, places, pairs) whose rows nothing names"]
+    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 lists (licenses, places, pairs) that no column refers to"]
 
 
 def test_tests_have_images_alone(tmp_path):
@@ -124,8 +124,8 @@ def test_annotations_of_no_image_are_told(tmp_path):
     [
         ({"images": [*IMAGES, IMAGES[0]]}, r"a\.json: 1 id \(3\) more than once"),
         ({"categories": [*CATEGORIES, CATEGORIES[0]]}, r"a\.json: 1 id \(5\) more than once"),
-        ({"categories": ["owl"]}, r"a\.json: `categories` is no list of objects"),
-        ({"images": [{"file_name": "a"}]}, r"a\.json is no COCO JSON that is understood: nothing is called image_id"),
+        ({"categories": ["owl"]}, r"a\.json: `categories` is not a list of objects"),
+        ({"images": [{"file_name": "a"}]}, r"a\.json is not COCO JSON as expected: it has no image_id"),
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path, parts, message):
@@ -145,7 +145,5 @@ def test_ids_that_were_written_as_floats_are_those_of_integers(tmp_path):
 
 def test_annotations_of_none_of_its_images_are_refused(tmp_path):
     others = [row | {"image_id": f"x{row['image_id']}"} for row in ANNOTATIONS]
-    with pytest.raises(
-        DataError, match=r"annotations are of 2 images \(x2, x3\), and it lists other ones: 3 images \(3,"
-    ):
+    with pytest.raises(DataError, match=r"annotations belong to 2 images \(x2, x3\), but it lists 3 images \(3,"):
         rows_of(tmp_path, changed(annotations=others))

@@ -1,4 +1,4 @@
-"""Rows of tables find their images in containers, and tables that hold images their labels."""
+"""Rows find their images in containers, and tables that hold images find their labels."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files of many images stand where folders do: paths lead into them, processes and threads open their own."""
+"""Files of many images replace folders: paths lead into them, and processes and threads open their own."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def test_what_is_not_there_is_named(stack, tmp_path):
     with pytest.raises(DataError, match=r"none.npy/9 cannot be read: No such file or directory$"):
         read_content(str(tmp_path / "none.npy" / "9"))
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8")
-    with pytest.raises(DataError, match=r"a.jpg is no folder, and no file of many images"):
+    with pytest.raises(DataError, match=r"a.jpg is neither a folder nor a readable file of many images"):
         read_content(str(tmp_path / "a.jpg" / "9"))
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_has_changed_is_opened_again(stack):
 
 
 class Opened:
-    """A container that notes who opens it, and is only read while it is locked."""
+    """Container that records who opens it, and asserts that it is only read while locked."""
 
     makers: ClassVar[list[int]] = []
 

@@ -1,4 +1,4 @@
-"""Files of our own are read as they were written; what cannot be is one line."""
+"""The toolkit's own files come back as written; unreadable ones are one line."""
 
 import pytest
 

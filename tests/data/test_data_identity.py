@@ -1,4 +1,4 @@
-"""Rows, labels, folds, boxes and unreadable rows make data other data."""
+"""A change of rows, labels, folds, boxes or unreadable rows changes the identity of the data."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def table(**changes) -> SampleTable:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "differences"),
     [
         ({}, []),
         ({"paths": np.array(["z/a.png", "z/b.png", "z/c.png"])}, []),
-        ({"labels": ("y", "x")}, ["the labels stand in another order"]),
+        ({"labels": ("y", "x")}, ["the labels are in another order"]),
         ({"labels": ("x", "y", "z")}, ["1 label (z) added"]),
         ({"labels": ("x", "z")}, ["1 label (z) added", "1 label (y) removed"]),
         ({"ids": np.array(["a", "b", "d"])}, ["rows: 3 others"]),
-        ({"ids": np.array(["b", "a", "c"])}, ["the rows stand in another order"]),
+        ({"ids": np.array(["b", "a", "c"])}, ["the rows are in another order"]),
         ({"targets": np.array([0, 1, 0])}, ["rows have other labels"]),
-        ({"boxes": np.zeros((3, 4), np.float32)}, ["other boxes"]),
+        ({"boxes": np.zeros((3, 4), np.float32)}, ["boxes differ"]),
         ({"turned": np.array([True, False, False])}, ["other images are turned"]),
     ],
 )
-def test_what_makes_data_other_data(changes, told):
+def test_what_makes_data_other_data(changes, differences):
     old, new = identify_data(table()), identify_data(table(**changes))
-    assert old.changes_to(new) == told
+    assert old.changes_to(new) == differences
     assert DataIdentity.from_values(json.loads(json.dumps(old.to_values()))) == old
 
 

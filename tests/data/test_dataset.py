@@ -1,4 +1,4 @@
-"""Batches hold the right samples, the same ones whatever the number of workers."""
+"""Batches hold the right samples, whatever the number of workers."""
 
 import os
 import select
@@ -51,8 +51,8 @@ def load(table, *, num_workers=0, augmentation=None, first_step=0):
 
 def assert_same(ours, theirs):
     assert len(ours) == len(theirs)
-    for one, other in zip(ours, theirs, strict=True):
-        for ours_part, theirs_part in zip(one, other, strict=True):
+    for ours_item, theirs_item in zip(ours, theirs, strict=True):
+        for ours_part, theirs_part in zip(ours_item, theirs_item, strict=True):
             if not torch.is_tensor(ours_part):
                 assert ours_part == theirs_part
                 continue
@@ -188,7 +188,7 @@ def test_a_bad_image_is_an_error_that_names_it_unless_it_is_skipped(own_data, nu
 
 
 def test_images_are_loaded_larger_and_resized_for_a_stage_that_wants_less(table):
-    """Without augmentation; Pillow's mean of 2 x 2 pixels."""
+    """No augmentation; the expectation is Pillow's mean of 2 x 2 pixels."""
     dataset = ImageDataset(
         ImageSource(table, ImageReader(size=(32, 32), channels=1)), table.targets, image_size=(16, 16)
     )  # fmt: skip
@@ -200,7 +200,7 @@ def test_images_are_loaded_larger_and_resized_for_a_stage_that_wants_less(table)
 
 
 class Slow(ImageDataset):
-    """Some batches take longer, so that processes overtake each other."""
+    """Dataset with some slow batches, so that processes overtake each other."""
 
     def __getitem__(self, request):
         if request.positions[0] % 3 == 0:
@@ -211,7 +211,7 @@ class Slow(ImageDataset):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_a_batch_that_is_kept_is_never_written_over(table, num_workers):
-    """Loader processes fill the same memory again and again; batches of several sizes, all kept to the end."""
+    """Loader processes reuse their memory; batches of several sizes are all kept to the end."""
     sizes = np.random.default_rng(0).integers(1, 9, 90)
     ends = np.cumsum(sizes)
     requests = [
@@ -240,7 +240,7 @@ def test_the_centre_is_cut_out_where_images_have_a_scale_of_their_own(table):
 
 @pytest.fixture
 def watchful(monkeypatch) -> None:
-    """Loaders look after their processes every 50 ms, in place of every 5 s, when no batch comes."""
+    """Check loader processes every 50 ms, instead of every 5 s, while no batch comes."""
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.05,))
 
 
@@ -291,7 +291,7 @@ while True:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' prctl")
 @pytest.mark.parametrize("moment", ["before", "signalled"])
 def test_no_loader_outlives_a_trainer_that_was_killed(moment):
-    """While it starts, before or after it asked to be told; `read` ends when nobody holds the pipe any more."""
+    """Kill it while a loader starts, before or after `prctl`; `read` returns when nobody holds the pipe any more."""
     command = [sys.executable, "-c", ORPHAN, moment]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
         assert trainer.stdin is not None and trainer.stdout is not None

@@ -91,7 +91,7 @@ def test_what_follows_a_whole_jpeg_is_no_fault(tmp_path):
 
 @RARITIES
 def test_all_odd_images_end_as_the_right_pixels_or_as_a_named_error():
-    """`expected.csv` says which files Pillow reads; of those, only floats without a known white are refused."""
+    """`expected.csv` lists the files that Pillow reads; of those, only floats without a white value are refused."""
     folder = odd_images()
     rows = pd.read_csv(folder / "expected.csv", keep_default_na=False)
     assert len(rows) == 94
@@ -131,7 +131,7 @@ def test_faults_of_real_odd_images_are_those_that_were_recorded():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_older_opencv_gives_the_same_pixels(tmp_path, monkeypatch, channels):
-    """4.9 has no flag for RGB."""
+    """OpenCV 4.9 has no flag for RGB."""
     path = tmp_path / "a.jpg"
     Image.fromarray(smooth(300, 400)).save(path)
     for size in ((300, 400), (64, 64)):

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: `white` scales every kind of file, files that hold fewer bits than they say are told."""
+"""Images of more than 8 bits: `white` scales every kind of file; files with fewer bits than declared are reported."""
 
 import cv2
 import numpy as np
@@ -61,8 +61,10 @@ def test_colours_are_scaled_where_pillow_keeps_8_bits_of_them(tmp_path):
         np.testing.assert_array_equal(read(path, 3, 4095, facts), scaled(values, 4095), err_msg=path.name)
         assert (facts.images, facts.brightest) == (1, values.max()), path.name
         looks = look_at([[str(path)]])
-        told = None if path.suffix == ".ppm" else 4095  # the file itself says that 4095 is white
-        assert looks.insides.white == told and (told is None or "pixel of 1 image " in looks.insides.findings[0].reason)
+        declared = None if path.suffix == ".ppm" else 4095  # the file itself says that 4095 is white
+        assert looks.insides.white == declared and (
+            declared is None or "pixel of 1 image " in looks.insides.findings[0].reason
+        )
 
 
 def test_alpha_is_not_scaled(tmp_path):
@@ -108,7 +110,7 @@ def test_a_tiff_of_12_bits_says_so_itself_unless_white_is_given():
 def test_floats_need_white(tmp_path):
     values = np.random.default_rng(0).random(SIZE, np.float32)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match=r"its values are floats, so what is white is unknown: set `images.white`"):
+    with pytest.raises(DataError, match=r"its values are floats, so its white value is unknown: set `images.white`"):
         read(tmp_path / "a.tif", 1, None)
     np.testing.assert_array_equal(read(tmp_path / "a.tif", 1, 1)[:, :, 0], scaled(values, 1))
     for bad in (np.nan, np.inf, -np.inf):
@@ -116,14 +118,14 @@ def test_floats_need_white(tmp_path):
         Image.fromarray(values).save(tmp_path / "a.tif")
         np.save(tmp_path / "a.npy", values)
         for name in ("a.tif", "a.npy"):
-            with pytest.raises(DataError, match=rf"{name} .*values that are no numbers .NaN or infinite"):
+            with pytest.raises(DataError, match=rf"{name} .*values that are NaN or infinite"):
                 read(tmp_path / name, 1, 1)
 
 
 @pytest.mark.parametrize("white", [1e-6, 0.3, 1, 2.5, 255.0001, 4095, 65535.5, 2**31, 1e30])
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "u4", "f4"])
 def test_values_beyond_black_and_white_are_cut_in_every_file(tmp_path, dtype, white):
-    """However far they lie beyond; a row of values below black, one among those of the range, and one above white."""
+    """One row of values lies below black, one within the range, and one above white."""
     tifffile = pytest.importorskip("tifffile")
     kind = np.dtype(dtype)
     most, least = (3e38, -3e38) if kind.kind == "f" else (np.iinfo(kind).max, np.iinfo(kind).min)
@@ -150,7 +152,7 @@ def test_images_of_8_bits_are_as_they_were(tmp_path):
 
 
 def test_images_of_8_bits_are_scaled_where_white_is_among_their_values(tmp_path):
-    """Masks of 0 and 1, or dark pictures; a file of 16 bits beside them, whose white is larger, leaves them alone."""
+    """Masks of 0 and 1, or dark pictures, are scaled; a white above 255, for 16-bit files, leaves them unchanged."""
     dark = np.random.default_rng(0).integers(0, 30, (*SIZE, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), dark[:, :, ::-1])
     cv2.imwrite(str(tmp_path / "a.bmp"), dark[:, :, ::-1])

@@ -1,4 +1,4 @@
-"""DICOM files written by pydicom are shown as its own functions show them, or give the values that they stand for."""
+"""DICOM files written by pydicom look as its own functions show them, or return their rescaled values."""
 
 import io
 import warnings
@@ -30,7 +30,7 @@ PLAIN = ExplicitVRLittleEndian
 
 
 def values(bits, *, signed=False, shape=SIZE):
-    """All of the range, in a file's type: shades of a slope, so that windows cut some of it."""
+    """Return the full range of a file's type on a slope, so that windows clip some of it."""
     low = -(2 ** (bits - 1)) if signed else 0
     kind = "i" if signed else "u"
     return (
@@ -39,7 +39,7 @@ def values(bits, *, signed=False, shape=SIZE):
 
 
 def make(array, *, bits=12, photometric="MONOCHROME2", syntax=PLAIN, compress=None, **tags):
-    """A dataset of one or several frames, as its standard wants it."""
+    """Return a dataset of one or several frames that satisfies the standard."""
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
@@ -81,7 +81,7 @@ def lut(entries, first, bits, name):
 
 
 def shown(dataset, low, high, index=0):
-    """What a viewer shows by pydicom's functions, float, 0 to 255."""
+    """Return what a viewer shows according to pydicom's functions, float, 0 to 255."""
     out = apply_voi_lut(apply_modality_lut(pixel_array(dataset, index=index), dataset), dataset)
     grey = np.clip((out.astype(np.float64) - low) / (high - low), 0, 1) * 255
     return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey
@@ -212,7 +212,7 @@ def test_frame_says_which(tmp_path):
     for compress in (None, RLELossless):
         save(tmp_path / "a.dcm", make(stack, compress=compress))
         assert [read(tmp_path / "a.dcm", frame=frame)[0, 0, 0] for frame in (0, 1, "middle", -1)] == [0, 51, 102, 255]
-        with pytest.raises(DataError, match=r"a\.dcm .*it holds 4 frames: say which one with `--images.frame middle`"):
+        with pytest.raises(DataError, match=r"a\.dcm .*it holds 4 frames: select one with `--images.frame middle`"):
             read(tmp_path / "a.dcm")
         with pytest.raises(DataError, match=r"a\.dcm .*it holds 4 frames, and `images.frame` is 4"):
             read(tmp_path / "a.dcm", frame=4)
@@ -287,7 +287,7 @@ def test_bad_files_are_one_line(tmp_path):
     for bad, message in (
         (content[:-9], "its pixels cannot be read"),
         (content[: len(content) // 2], "its pixels cannot be read"),
-        (packed[: len(packed) // 2], "cut before them|its pixels cannot be read|damaged DICOM"),
+        (packed[: len(packed) // 2], "truncated before them|its pixels cannot be read|damaged DICOM"),
         (content[:140], "damaged DICOM|without pixels"),
         (content[:132], "without pixels"),
         (content[:60] + bytes(9000), ""),

@@ -1,4 +1,4 @@
-"""Pairs are those of brute force; copies of real photos are found, and look-alikes judged by eye are not."""
+"""Pairs equal those of brute force; copies of real photos are found, and look-alikes judged by eye are not."""
 
 import cv2
 import networkx as nx
@@ -127,8 +127,8 @@ def test_pairs_judged_by_eye():
     pairs = found(hashed([(DATA / "clothing") / "images" / f"{name}.jpg" for name in names]))
     ours = {frozenset((names[a], names[b])) for a, b in pairs}
     sure = frame[frame["verdict_by_eye"] != "unsure"]
-    for one, other, verdict in sure[["image_a", "image_b", "verdict_by_eye"]].to_numpy():
-        assert (frozenset((one, other)) in ours) == (verdict == "duplicate"), (one, other)
+    for first, second, verdict in sure[["image_a", "image_b", "verdict_by_eye"]].to_numpy():
+        assert (frozenset((first, second)) in ours) == (verdict == "duplicate"), (first, second)
 
 
 def test_bytes_pixels_and_unreadable_files(tmp_path):
@@ -216,7 +216,7 @@ def test_components_and_merged_groups_are_those_of_networkx():
     rng = np.random.default_rng(0)
     pairs = [pair(*sorted(rng.choice(60, 2, replace=False).tolist()), rng.choice([0.1, 0.9])) for _ in range(40)]
     parts = components(60, pairs)
-    graph = nx.Graph([(one.first, one.second) for one in pairs if one.residual < 0.5])
+    graph = nx.Graph([(pair.first, pair.second) for pair in pairs if pair.residual < 0.5])
     graph.add_nodes_from(range(60))
     theirs = {frozenset(nodes) for nodes in nx.connected_components(graph)}
     assert {frozenset(np.flatnonzero(parts == part).tolist()) for part in set(parts)} == theirs

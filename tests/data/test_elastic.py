@@ -1,4 +1,4 @@
-"""Elastic displacements are smooth and as strong as asked, and move the pixels that scipy finds."""
+"""Elastic displacements are smooth, as strong as requested, and move pixels as SciPy does."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from imettk.data.warp import warp
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
 def test_moved_pixels_are_those_that_scipy_finds(channels):
-    """Inside the image: what lies beyond is a matter of the border."""
+    """Only inside the image: beyond it, the border decides."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (60, 50, channels), np.uint8)
     affine = join(shift(21, 19), rotate(17), scale(0.8, 0.9), shift(-25, -30))
@@ -35,7 +35,7 @@ def test_moved_pixels_are_those_that_scipy_finds(channels):
 def test_displacements_are_smooth_and_as_strong_as_asked():
     rng = np.random.default_rng(0)
     drawn = [displacements((80, 40), tuple(rng.random(4)), 0.05) for _ in range(200)]
-    across, down = np.stack([one[0] for one in drawn]), np.stack([one[1] for one in drawn])
+    across, down = np.stack([move[0] for move in drawn]), np.stack([move[1] for move in drawn])
     assert across.std() == pytest.approx(0.05 * 40, rel=0.1) and down.std() == pytest.approx(0.05 * 80, rel=0.1)
     assert np.corrcoef(across.ravel(), down.ravel())[0, 1] == pytest.approx(0, abs=0.05)
     # Neighbours move alike: the correlation of a smoothed noise at a distance x is exp(-x^2 / 4 sigma^2).

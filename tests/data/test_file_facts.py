@@ -1,4 +1,4 @@
-"""A white that is lower than that of the files is suggested where all of them are dark."""
+"""A lower white is suggested if all deep images are dark."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_what_is_suggested(brightest, file, white, suggestion):
     assert facts.images == 2 and suggest_white(facts) == suggestion
     lines = tell_facts(facts, white)
     assert any(f"try --images.white {suggestion}" in line for line in lines) == (suggestion is not None)
-    assert any("all above that is seen as white" in line for line in lines) == (brightest == 5000)
+    assert any("all values above it become white" in line for line in lines) == (brightest == 5000)
 
 
 def test_white_may_be_0_or_a_fraction():
@@ -39,4 +39,4 @@ def test_white_may_be_0_or_a_fraction():
     facts = FileFacts()
     facts.note_brightness(0.2, (0.0, 1.0))
     (line,) = tell_facts(facts, 1.0)
-    assert line.endswith("they are seen as dark; take another one")
+    assert line.endswith("the images will look dark; try another value")

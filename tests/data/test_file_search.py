@@ -1,4 +1,4 @@
-"""Names lead to files here, below, or by the end of a path; the way in which each was found is known."""
+"""Names lead to files here, below, or by the end of a path, and the way is recorded."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The files below a folder are those that `os.walk` finds, each folder listed once and again where it changed."""
+"""The files below a folder are those of `os.walk`; each folder is listed once, and again if it has changed."""
 
 import os
 
@@ -15,7 +15,7 @@ def touch(folder, *names):
 
 
 def walked(folder):
-    """Files below a folder by `os.walk`, without hidden folders; links followed."""
+    """Return the files below a folder by `os.walk`, following links, without hidden folders."""
     found = []
     for way, inner, files in os.walk(folder, followlinks=True):
         inner[:] = [name for name in inner if not name.startswith(".")]
@@ -25,7 +25,7 @@ def walked(folder):
 
 @pytest.fixture
 def scans(monkeypatch):
-    """The folders that were listed, in order."""
+    """Record the folders that are listed, in order."""
     listed = []
     scan = file_tree._scan
 
@@ -39,7 +39,7 @@ def scans(monkeypatch):
 
 @pytest.fixture
 def settled(monkeypatch):
-    """Every change is seen by a folder's time, however soon after another one it is."""
+    """Trust a folder's modification time at once, however recent it is."""
     monkeypatch.setattr(file_tree, "SETTLED_NS", -(10**18))
 
 
@@ -86,7 +86,7 @@ def test_a_folder_is_listed_once_and_again_where_it_changed(tmp_path, scans, set
 
 
 def test_what_has_just_changed_is_not_trusted(tmp_path, scans):
-    """Two changes of a folder in one tick of the clock leave it with one time."""
+    """Two changes of a folder in one tick of the clock leave the same time."""
     touch(tmp_path, "a/1.png")
     status = os.stat(tmp_path / "a")
     assert open_tree(tmp_path).places("1.png") == ["a"]
@@ -115,7 +115,7 @@ def test_a_folder_that_vanishes_is_empty(tmp_path, monkeypatch):
 
 
 def test_no_file_is_looked_at(tmp_path, monkeypatch):
-    """Listing asks the system for folders alone."""
+    """Listing asks the system only for folders."""
     touch(tmp_path, *(f"{way}/{number}.png" for way in "ab" for number in range(50)))
     looked, stat = [], os.stat
     monkeypatch.setattr(os, "stat", lambda path, **more: looked.append(str(path)) or stat(path, **more))

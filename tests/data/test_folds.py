@@ -1,4 +1,4 @@
-"""Folds are even, whole and repeatable, on made and on real labels."""
+"""Folds are even, keep groups whole, and are repeatable, on synthetic and on real labels."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_folds_csv_is_joined_by_id_not_by_order(tmp_path):
 @pytest.mark.parametrize("ids", [("007", "7"), ("007", "7", "NA", "x"), ("007", "7", "x")])
 def test_folds_of_another_table_are_refused(tmp_path, ids):
     write_folds(tmp_path / "folds.csv", np.array(["007", "7", "NA"]), np.array([0, 1, 2]))
-    with pytest.raises(MismatchError, match=rf"is not of this table \(3 ids against {len(ids)}\)"):
+    with pytest.raises(MismatchError, match=rf"belongs to another table \(3 ids against {len(ids)}\)"):
         read_folds(tmp_path / "folds.csv", table_of(*ids))
 
 

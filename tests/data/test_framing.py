@@ -1,4 +1,4 @@
-"""Which part of an image is seen: against Pillow's own fits and pads, and against plain slices on real whale boxes."""
+"""The region of an image: compared with Pillow's fit and pad, and with plain slices on real whale boxes."""
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def test_a_box_is_a_slice_with_its_margin_clipped_to_the_image(tmp_path):
 @pytest.mark.parametrize("box", [(90, 10, 99, 20), (10, -30, 20, -1), (10, 10, 10.5, 30)])
 def test_a_box_without_a_pixel_is_named(tmp_path, box):
     path, _ = saved(tmp_path, 60, 80)
-    with pytest.raises(DataError, match=r"a\.png .*box .* holds no pixel of the image, which is 80 x 60"):
+    with pytest.raises(DataError, match=r"a\.png .*box .* contains no pixel of the image, which is 80 x 60"):
         ImageReader(size=(8, 8)).read(path, box=np.array(box, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Affine maps are joined and inverted as matrices."""
+"""Affine maps are composed and inverted like matrices."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def as_matrix(affine):
 
 def test_maps_are_joined_and_inverted_as_matrices():
     maps = [rotate(33), scale(1.5, -0.7), shear(12), shift(3, -4)]
-    product = np.linalg.multi_dot([as_matrix(one) for one in maps])
+    product = np.linalg.multi_dot([as_matrix(affine) for affine in maps])
     np.testing.assert_allclose(as_matrix(join(*maps)), product)
     np.testing.assert_allclose(as_matrix(invert(join(*maps))), np.linalg.inv(product))
     smallest = np.linalg.svd(product[:2, :2], compute_uv=False)[1]

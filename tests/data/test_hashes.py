@@ -1,4 +1,4 @@
-"""Perceptual hashes are those of a plain recomputation."""
+"""Perceptual hashes equal a plain recomputation."""
 
 import cv2
 import numpy as np

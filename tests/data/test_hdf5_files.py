@@ -1,4 +1,4 @@
-"""HDF5 of file bytes and of arrays, as h5py writes and reads them."""
+"""HDF5 of encoded files and of arrays, as h5py writes and reads them."""
 
 import h5py
 import numpy as np

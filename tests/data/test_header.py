@@ -1,4 +1,4 @@
-"""What headers say decides which decoder is right, and what is left out of a file before it is decoded."""
+"""Headers decide the right decoder, and which bytes are removed before decoding."""
 
 import zlib
 
@@ -23,7 +23,7 @@ def test_scans_between_restart_markers_and_comments_are_whole(tmp_path):
 
 @RARITIES
 def test_the_fast_decoder_only_gets_what_it_decodes_rightly():
-    """Every odd file whose header is vouched for: OpenCV and Pillow agree on it, or both refuse it."""
+    """For every accepted header, OpenCV and Pillow agree on the file, or both refuse it."""
     vouched = 0
     for path in sorted(odd_images().rglob("*.*")):
         header = read_header(path.read_bytes())
@@ -43,7 +43,7 @@ def test_the_fast_decoder_only_gets_what_it_decodes_rightly():
 
 
 def png_with(pixels, *chunks):
-    """A PNG with more chunks behind its header."""
+    """Return a PNG with more chunks after its header."""
     content = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[:, :, ::-1])[1].tobytes()
     more = [len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
             for kind, data in chunks]  # fmt: skip
@@ -66,7 +66,7 @@ GAMMA, CHROMA = (45455).to_bytes(4, "big"), b"".join(value.to_bytes(4, "big") fo
 )
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
 def test_libpng_says_nothing_and_pixels_are_its_own(tmp_path, capfd, chunks, shape):
-    """It takes grey of colours by gAMA, cHRM and sRGB, which stay."""
+    """Grey depends on gAMA, cHRM and sRGB, which stay."""
     path = tmp_path / "a.png"
     path.write_bytes(png_with(noise(*shape), *chunks))
     reference = [cv2.imread(str(path), flag) for flag in (cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR_RGB)]

@@ -1,4 +1,4 @@
-"""Identities: unknown ones, several names of one, folders as labels, labels of extra tables alone."""
+"""Identities: unknown ones, several names of one, folders as labels, labels only in extra tables."""
 
 import csv
 from collections import Counter
@@ -52,7 +52,7 @@ def test_merged_names_take_that_with_the_most_rows_the_first_of_equal_ones(whale
     table = read_table(replace(WHALES, merged_csv="same.csv"), whales)
     assert table.labels == ("w_a", "w_c") and table.targets.tolist() == [1, -1, 0, 1, 1, 0]
     assert [line.partition(": ")[2] for line in table.remarks] == [
-        "1 label (w_b) merged into another, with 1 rows in all",
+        "1 label (w_b) merged into others, with 1 rows in total",
         "1 name (w_gone) not in the training table",
     ]
     (whales / "same.csv").write_text("SubId\nw_c w_a\n")
@@ -66,7 +66,7 @@ def test_merged_names_take_that_with_the_most_rows_the_first_of_equal_ones(whale
 
 @pytest.mark.parametrize(
     ("lines", "message"),
-    [("w_a w_b\nw_c w_a", r"1 id \(w_a\) more than once"), ("w_a new_whale", "new_whale is many identities, not one")],
+    [("w_a w_b\nw_c w_a", r"1 id \(w_a\) more than once"), ("w_a new_whale", "new_whale stands for many identities")],
 )
 def test_merges_that_cannot_be_are_refused(whales, lines, message):
     (whales / "same.csv").write_text(f"SubId\n{lines}\n")
@@ -101,12 +101,12 @@ def test_rows_without_a_box_are_counted_and_boxes_of_other_names_are_refused(wha
     table_format = replace(WHALES, boxes_csv="boxes.csv")
     table = read_table(table_format, whales)
     assert np.isnan(table.boxes[:, 0]).tolist() == [False, True, False, True, True, False]
-    (told,) = table.remarks
-    assert "3 rows (2.jpg, 4.jpg, 5.jpg) without a box in boxes.csv" in told
-    (told,) = read_test_table(table_format, whales, table).remarks
-    assert "2 rows (8.jpg, 9.jpg) without a box" in told
+    (remark,) = table.remarks
+    assert "3 rows (2.jpg, 4.jpg, 5.jpg) without a box in boxes.csv" in remark
+    (remark,) = read_test_table(table_format, whales, table).remarks
+    assert "2 rows (8.jpg, 9.jpg) without a box" in remark
     lay_out(whales, {"boxes.csv": BOXES.replace(".jpg", ".png")})
-    with pytest.raises(DataError, match=r"none of its names is that of a row of .*, such as 1\.jpg; .* --table.box-id"):
+    with pytest.raises(DataError, match=r"none of its names matches a row of .*, such as 1\.jpg; .* --table.box-id"):
         read_table(table_format, whales)
 
 
@@ -115,8 +115,8 @@ def test_images_that_are_left_out_have_a_row_all_the_same(whales):
     table = read_table(replace(WHALES, left_out_csv="out.csv"), whales)
     assert table.ids.tolist() == ["1.jpg", "3.jpg", "4.jpg", "5.jpg", "6.jpg"]
     unknown, left_out, spare = table.remarks
-    assert "1 name (7.jpg) of no row" in unknown
-    assert "left out 1 row (2.jpg) of out.csv" in left_out and "1 image (7.jpg) without a row" in spare
+    assert "1 name (7.jpg) without a row" in unknown
+    assert "left out 1 row (2.jpg) listed in out.csv" in left_out and "1 image (7.jpg) without a row" in spare
 
 
 def test_real_humpbacks(tmp_path):

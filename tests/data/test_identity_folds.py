@@ -1,4 +1,4 @@
-"""Folds by identity, judged by plain recounts, on made and on real tables."""
+"""Folds by identity, judged by plain recounts, on synthetic and on real tables."""
 
 import time
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ REAL = SHARED / "data" / "tables" / "humpback2019"
 
 
 def made(seed=0):
-    """Identities of 1 to 12 rows and 40 unknown rows, in random order."""
+    """Return identities of 1 to 12 rows and 40 unknown rows, in random order."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 13, 80)
     return rng.permutation(np.append(np.repeat(np.arange(80), sizes), np.full(40, -1)))
@@ -43,7 +43,7 @@ def folds_of(targets, groups=None, sources=None, validates=(True,), **plan):
 
 
 def held_out(targets, folds):
-    """How many rows each identity has in each fold, and how many that only train."""
+    """Count the rows of each identity in each fold, and those that only train."""
     counts = defaultdict(Counter)
     for target, fold in zip(targets.tolist(), folds.tolist(), strict=True):
         counts[target][fold] += 1
@@ -70,11 +70,13 @@ def test_each_fold_validates_a_share_and_something_always_trains(targets, share)
     folds = folds_of(targets, scheme="hold_out", hold_out_share=share, hold_out_from=2)
     for target, counts in held_out(targets, folds).items():
         size = sum(counts.values())
-        each = int(np.floor(round(size * share, 6)))
+        quota = int(np.floor(round(size * share, 6)))
         if target < 0:
             continue
         inside = [counts[fold] for fold in range(5)]
-        assert set(inside) <= {0, each} and sum(each > 0 for each in inside) == (min(5, size // each) if each else 0)
+        assert set(inside) <= {0, quota} and sum(quota > 0 for quota in inside) == (
+            min(5, size // quota) if quota else 0
+        )
         assert size - max(inside) >= 1
     sizes = np.bincount(folds[(folds >= 0) & (targets >= 0)], minlength=5)
     assert np.ptp(sizes) <= 0.1 * sizes.mean()
@@ -106,8 +108,8 @@ def test_at_least_one_identity_is_unknown_and_too_many_are_refused():
     targets = np.repeat(np.arange(12), 3)
     folds = folds_of(targets, scheme="hold_out", unknown_identities=0.01, num_folds=3)
     whole = [set(folds[targets == target]) for target in range(12)]
-    assert sorted(min(each) for each in whole if len(each) == 1) == [0, 1, 2]
-    with pytest.raises(DataError, match="3 folds cannot hold out 1 identities each as unknown ones: 2 can be"):
+    assert sorted(min(folds) for folds in whole if len(folds) == 1) == [0, 1, 2]
+    with pytest.raises(DataError, match="3 folds cannot hold out 1 unknown identity each: only 2 qualify"):
         folds_of(targets[:6], unknown_identities=0.01, num_folds=3)
 
 
@@ -142,7 +144,7 @@ def test_groups_stay_whole_and_count_as_one_image(targets, scheme):
     by_group = defaultdict(set)
     for name, fold in zip(groups, folds, strict=True):
         by_group[name].add(int(fold))
-    assert all(len(each) == 1 for each in by_group.values())
+    assert all(len(folds) == 1 for folds in by_group.values())
     if scheme == "hold_out":
         mixed = {name for name in by_group if len(set(targets[groups == name])) > 1} if len(targets) < 5000 else set()
         for target in set(targets.tolist()) - {-1} if len(targets) < 5000 else ():
@@ -227,5 +229,5 @@ def test_a_real_table_takes_no_half_second(humpbacks, scheme):
 
 @pytest.mark.parametrize("plan", [{"scheme": "hold_out"}, {"min_images": 2}, {"unknown_identities": 0.1}])
 def test_rows_with_several_labels_have_no_identity(plan):
-    with pytest.raises(ConfigError, match="go by the one identity of a row"):
+    with pytest.raises(ConfigError, match="need one identity per row"):
         folds_of(np.ones((20, 3), np.uint8), **plan)

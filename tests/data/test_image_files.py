@@ -17,7 +17,7 @@ FORM = TableFormat(task="multiclass", label_column="kind")
 
 @pytest.fixture
 def data(tmp_path):
-    """A data folder beside a secret; `linked` leads out of it, as links may."""
+    """Make a data folder beside a secret; `linked` leads out of it, as links may."""
     for place in ("data/train/sub", "data/other", "data/test", "elsewhere/deep"):
         (tmp_path / place).mkdir(parents=True)
     for name in ("secret", "4", "elsewhere/secret", "elsewhere/deep/l"):
@@ -30,7 +30,7 @@ def data(tmp_path):
 
 
 def write(data, *ids, name="train.csv"):
-    (data / name).write_text("id,kind\na,x\nb,y\n" + "".join(f"{one},x\n" for one in ids))
+    (data / name).write_text("id,kind\na,x\nb,y\n" + "".join(f"{name},x\n" for name in ids))
 
 
 OUTSIDE = [
@@ -71,7 +71,7 @@ def test_steps_up_within_the_data_folder_and_links_are_fine(data, monkeypatch):
 
 
 def test_a_folder_of_images_beside_the_data_folder_is_a_place_of_its_own(data, tmp_path):
-    """As `new --hold-out` writes it."""
+    """`new --hold-out` writes such a folder."""
     form = replace(FORM, train_images="../elsewhere/deep")
     (tmp_path / "elsewhere" / "deep" / "in").mkdir()
     (tmp_path / "elsewhere" / "deep" / "m.png").touch()
@@ -94,7 +94,7 @@ def test_images_and_folders_whose_name_is_no_text_are_told(data):
     (data / "train" / "caf\udce9.png").touch()
     assert read_table(FORM, data).remarks[-1].endswith("(a..b.png, caf\\udce9.png) without a row in the table")
     (data / "train").rename(data / "tr\udce9in")
-    with pytest.raises(DataError, match=r"tr\\udce9in: its name is no UTF-8"):
+    with pytest.raises(DataError, match=r"tr\\udce9in: its name is not UTF-8"):
         read_table(replace(FORM, train_images="tr\udce9in"), data)
 
 
@@ -132,7 +132,7 @@ def test_an_image_is_found_whatever_its_ending_and_its_form(tmp_path, suffix, fi
     ("suffix", "files", "ids", "message"),
     [
         (".bmp", ["a.jpg", "a.png"], "a", r"1 id \(a: a\.jpg or a\.png\) that may mean several files"),
-        (".jpg", ["a.jpg"], "a a.png", r"2 ids \(a: a\.jpg, a\.png: a\.jpg\) that mean the same file as another one"),
+        (".jpg", ["a.jpg"], "a a.png", r"2 ids \(a: a\.jpg, a\.png: a\.jpg\) with the same file as another id"),
         ("_mask.png", ["a.png"], "a", r"1 row \(a\) without an image"),  # which is another picture
     ],
 )

@@ -1,4 +1,4 @@
-"""Columns name images below their folder, of training and of test rows."""
+"""Columns name images below their folder, for training and for test rows."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def files_of(table, folder):
 
 @pytest.fixture
 def hotels(tmp_path):
-    """The same name in two folders, and an image of no chain; test images lie flat."""
+    """Make a table with the same name in two folders, and an image without a chain; test images lie flat."""
     write(
         tmp_path,
         train="image,chain,hotel\na.jpg,0,x\nb.jpg,7,y\nc d*.jpg,7,x\ne.jpg,,y\n",
@@ -90,8 +90,8 @@ def test_a_table_of_test_images_names_them_by_the_ids_of_the_sample(hotels):
     test = read_test_table(form, hotels, table)
     assert test.ids.tolist() == ["9", "8", "w.jpg"]
     assert files_of(test, hotels) == ["test/t.jpg", "test/u.jpg", "test/w.jpg"]
-    told = "\n".join(test.remarks)
-    assert "1 row (w.jpg) without one in test.csv" in told and "without an image" not in told
+    remarks = "\n".join(test.remarks)
+    assert "1 row (w.jpg) missing in test.csv" in remarks and "without an image" not in remarks
     write(hotels, test="number,file_name\n8,u.jpg\n9,t.jpg\n9,u.jpg\n")
     with pytest.raises(DataError, match=r"test\.csv: 1 id \(9\) more than once"):
         read_test_table(form, hotels, table)

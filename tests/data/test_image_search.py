@@ -1,4 +1,4 @@
-"""Images are found in folders below by their names, and by the ends of other machines' paths, else refused."""
+"""Images are found below their folder by name, and by the ends of other machines' paths, or else refused."""
 
 import os
 import unicodedata
@@ -21,7 +21,7 @@ def touch(folder, *names):
 
 
 def read(folder, *ids, form=FORM, **changes):
-    """The files that ids mean, from the data folder; two labels alternate."""
+    """Return the files of ids as paths from the data folder; two labels alternate."""
     rows = "".join(f'"{name}",{"xy"[number % 2]}\n' for number, name in enumerate(ids))
     (folder / "train.csv").write_text("id,kind\n" + rows)
     table = read_table(replace(form, **changes), folder)
@@ -46,10 +46,12 @@ def read(folder, *ids, form=FORM, **changes):
 def test_images_are_found_by_name_below_their_folder(tmp_path, suffix, file, name):
     touch(tmp_path, f"train/{file}", "train/flat.jpg", "train/other/7/c.jpg", "train/other/b.jpg")
     flat = "flat" + ("" if suffix else ".jpg")
-    files, told = read(tmp_path, name, flat, image_suffix=suffix)
+    files, remarks = read(tmp_path, name, flat, image_suffix=suffix)
     assert files == [f"train/{file}", "train/flat.jpg"]
-    assert f"train.csv: 1 image found by name in folders below {tmp_path}/train: {name} is {file}" in told
-    assert "2 images (other/7/c.jpg, other/b.jpg) without a row" in told and "another name than the id" not in told
+    assert f"train.csv: 1 image found by name in folders below {tmp_path}/train: {name} is {file}" in remarks
+    assert (
+        "2 images (other/7/c.jpg, other/b.jpg) without a row" in remarks and "another name than the id" not in remarks
+    )
 
 
 def test_what_lies_in_the_folder_itself_comes_first(tmp_path):
@@ -61,7 +63,7 @@ def test_a_name_in_two_folders_is_refused(tmp_path):
     touch(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "train/dog/2.jpg", "train/old/1.jpg")
     with pytest.raises(DataError, match=r"1 id \(1: cat/1\.jpg or dog/1\.jpg\) that may mean several.*image_path"):
         read(tmp_path, "1", "2")
-    with pytest.raises(DataError, match=r"2 ids .* that mean the same file"):
+    with pytest.raises(DataError, match=r"2 ids .* with the same file"):
         read(tmp_path, "2", "2.jpg")
     assert read(tmp_path, "dog/1", "2")[0] == ["train/dog/1.jpg", "train/dog/2.jpg"]
 
@@ -115,9 +117,9 @@ def test_channel_files_are_found_below_in_one_folder(tmp_path):
 )
 def test_paths_of_another_machine_are_matched_by_their_end(tmp_path, name):
     touch(tmp_path, "train/a.jpg", "train/b.jpg", "a.jpg")
-    files, told = read(tmp_path, name, "b.jpg")
+    files, remarks = read(tmp_path, name, "b.jpg")
     assert files == ["train/a.jpg", "train/b.jpg"]
-    assert f"train.csv: 1 path of another machine or folder matched by the end: {name} is train/a.jpg" in told
+    assert f"train.csv: 1 path of another machine or folder matched by the end: {name} is train/a.jpg" in remarks
 
 
 def test_the_longest_end_that_is_there_counts(tmp_path):
@@ -128,7 +130,7 @@ def test_the_longest_end_that_is_there_counts(tmp_path):
 
 
 def test_the_folder_of_images_may_lie_beside_the_data(tmp_path):
-    """As `new --hold-out` writes it."""
+    """`new --hold-out` writes such a folder."""
     touch(tmp_path / "elsewhere/deep", "a.jpg", "cat/b.jpg")
     touch(tmp_path / "data", "photos/c.jpg")
     form = replace(FORM, train_images="../elsewhere/deep", image_suffix="")
@@ -180,17 +182,17 @@ def test_folders_that_cannot_be_read_are_told(tmp_path, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    told = read(tmp_path, "1", "2", on_missing_image="drop")[1]
-    assert f"{tmp_path}/train/b cannot be read: Permission denied" in told
+    remarks = read(tmp_path, "1", "2", on_missing_image="drop")[1]
+    assert f"{tmp_path}/train/b cannot be read: Permission denied" in remarks
 
 
 def test_a_step_that_leads_nowhere_makes_no_other_image(tmp_path):
-    """Such were two rows, in two folds."""
+    """Such names were two rows once, in two folds."""
     touch(tmp_path, *(f"train/{number}.jpg" for number in range(4)))
-    with pytest.raises(DataError, match=r"2 ids \(0: 0.jpg, ./0: 0.jpg\) that mean the same file as another one"):
+    with pytest.raises(DataError, match=r"2 ids \(0: 0.jpg, ./0: 0.jpg\) with the same file as another id"):
         read(tmp_path, "0", "./0", "1", "2")
-    files, told = read(tmp_path, *(f"./{number}" for number in range(4)))
-    assert files == [f"train/{number}.jpg" for number in range(4)] and "without a row" not in told
+    files, remarks = read(tmp_path, *(f"./{number}" for number in range(4)))
+    assert files == [f"train/{number}.jpg" for number in range(4)] and "without a row" not in remarks
 
 
 @pytest.mark.parametrize(
@@ -199,10 +201,12 @@ def test_a_step_that_leads_nowhere_makes_no_other_image(tmp_path):
 def test_a_mask_never_stands_for_an_image_that_is_missing(tmp_path, masks, where):
     touch(tmp_path, *(f"train/{number}.jpg" for number in range(6) if number != 2))
     touch(tmp_path, *(f"train/{masks.format(number)}" for number in range(6)))
-    files, told = read(tmp_path, *map(str, range(6)), on_missing_image="drop")
+    files, remarks = read(tmp_path, *map(str, range(6)), on_missing_image="drop")
     assert files == [f"train/{number}.jpg" for number in range(6) if number != 2]
-    assert f"train.csv: 1 row (2 is {where}) without an image where those of most are in {tmp_path}/train" in told
-    with pytest.raises(DataError, match=f"1 row .2. without an image .*; {where} is not where those of most rows are"):
+    assert f"train.csv: 1 row (2 is {where}) without an image beside those of most rows in {tmp_path}/train" in remarks
+    with pytest.raises(
+        DataError, match=f"1 row .2. without an image .*; {where} does not lie beside the images of most rows"
+    ):
         read(tmp_path, *map(str, range(6)))
 
 
@@ -213,15 +217,15 @@ def test_another_ending_that_only_some_have_is_an_image(tmp_path):
 
 @pytest.mark.parametrize("inner", ["", "in/"])
 def test_only_images_are_told_to_be_without_a_row(tmp_path, inner):
-    """Also where ids hold their endings, so that none is expected; the ending of an image that is there is one."""
+    """Even if ids include their endings, so that no suffix is expected: endings that occur are images."""
     touch(tmp_path, *(f"train/{inner}{name}" for name in ("a.jpg", "b.img", "c.img", "d.png", "e.py", "f.json", "g")))
-    _, told = read(tmp_path, "a.jpg", "b.img", image_suffix="")
-    assert f"{tmp_path}/train: 2 images ({inner}c.img, {inner}d.png) without a row in the table" in told
+    _, remarks = read(tmp_path, "a.jpg", "b.img", image_suffix="")
+    assert f"{tmp_path}/train: 2 images ({inner}c.img, {inner}d.png) without a row in the table" in remarks
 
 
 def test_a_part_of_the_images_may_lie_below_the_others(tmp_path):
-    """Only a folder that has the names of the others again holds something else than images."""
+    """Only a folder that repeats the names of the others holds something other than images."""
     touch(tmp_path, *(f"train/{name}.jpg" for name in "01234"), *(f"train/more/{name}.jpg" for name in "567"))
-    files, told = read(tmp_path, *"01234567")
+    files, remarks = read(tmp_path, *"01234567")
     assert files == [f"train/{name}.jpg" for name in "01234"] + [f"train/more/{name}.jpg" for name in "567"]
-    assert f"3 images found by name in folders below {tmp_path}/train" in told
+    assert f"3 images found by name in folders below {tmp_path}/train" in remarks

@@ -1,4 +1,4 @@
-"""Tables in JSON, in each form that pandas and people write, hold the cells that they were written from."""
+"""Tables in JSON, in every form that pandas and people write, return the cells that they were written from."""
 
 import gzip
 import json
@@ -73,7 +73,7 @@ def test_a_key_is_never_lost_to_what_it_stands_for(tmp_path):
     ],
 )
 def test_a_name_twice_in_an_object_is_refused(tmp_path, text):
-    with pytest.raises(DataError, match=r"(a.jpg|id)\) in one object twice, with another value"):
+    with pytest.raises(DataError, match=r"(a.jpg|id)\) repeated in one object with another value"):
         rows_of(tmp_path, text)
     assert rows_of(tmp_path, '[{"id": 1, "id": 1}]')["id"].tolist() == ["1"]  # nothing is lost
 
@@ -140,7 +140,7 @@ def test_a_list_beside_what_is_said_of_it_is_the_table(tmp_path):
         "bad": [],
     }
     assert rows_of(tmp_path, value, remarks=remarks).to_dict("list") == {"id": ["a"], "label": ["x"]}
-    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 parts (info, classes, bad) beside data, which is the table"]
+    assert remarks == [f"{tmp_path / 'a.json'}: left out 3 parts (info, classes, bad) beside the table data"]
 
 
 @pytest.mark.parametrize("form", ["records", "lines", "columns", "mapping"])
@@ -178,7 +178,7 @@ def test_the_form_is_told(tmp_path, value, form):
     [
         (
             {"train": {"lr": 1}, "model": {"size": 2}},
-            "holds no table that is understood: it is an object of train, model",
+            "holds no table in a known form: it is an object of train, model",
         ),
         ({"lr": 0.1, "model": {"size": 2}, "a": 1, "b": 2}, "it is an object of lr, model, a, ..."),
         ({}, "it is neither a list of objects nor an object with anything in it"),
@@ -188,13 +188,13 @@ def test_the_form_is_told(tmp_path, value, form):
         ("", "is broken JSON: "),
         ('[{"id": "a"}, {"id": ', "is broken JSON: "),
         ('{"id": 1}\n{"id": ', "line 2 is broken JSON: "),
-        ('{"id": 1}\n[2]', "line 2 is no JSON object"),
+        ('{"id": 1}\n[2]', "line 2 is not a JSON object"),
         ("[" * 100_000, "is broken JSON: "),
         ({"columns": ["id"], "index": [0], "data": [["a", "b"]]}, "it is an object of columns, index, data"),
         ({"columns": 3, "index": [], "data": [[1]]}, "it is an object of columns, index, data"),
         ({"columns": {"id": 1}, "index": 3, "data": 5}, "it is an object of columns, index, data"),
-        ('[{"id": "\\ud800 a"}]', "holds half a letter, and is no text"),
-        ('{"\\ud800.jpg": 1}', "holds half a letter, and is no text"),
+        ('[{"id": "\\ud800 a"}]', "contains half a character, and is not valid text"),
+        ('{"\\ud800.jpg": 1}', "contains half a character, and is not valid text"),
     ],
 )
 def test_what_is_no_table_is_one_line_with_its_path(tmp_path, value, message):
@@ -207,5 +207,5 @@ def test_what_is_no_table_is_one_line_with_its_path(tmp_path, value, message):
 def test_bytes_that_are_no_text_are_one_line(tmp_path):
     for name, content in (("a.json", b'{"id": "\xff"}'), ("a.json.gz", b"{}"), ("b.jsonl", b'{"id": 1}\n\xff')):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=rf"{name} is no JSON: "):
+        with pytest.raises(DataError, match=rf"{name} is not JSON: "):
             read_rows(tmp_path / name)

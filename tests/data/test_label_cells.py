@@ -1,4 +1,4 @@
-"""Labels in columns of 0 and 1, and in lists; held against pandas and Python's own reading of lists."""
+"""Labels in columns of 0 and 1, and in lists; compared with pandas and Python's own reading of lists."""
 
 import ast
 from dataclasses import replace
@@ -59,9 +59,9 @@ def test_one_1_a_row_is_its_class_and_true_and_false_are_1_and_0(tmp_path):
 @pytest.mark.parametrize(
     ("form", "row", "message"),
     [
-        (FLAGS, ["1", "0.5", "0", "0"], r"1 row \(i1\) whose cell in column a b is neither 0 nor 1, but '0\.5'"),
-        (FLAGS, ["1", "0", "", "-1"], r"1 row \(i1\) whose cell in column rust is neither 0 nor 1, but ''"),
-        (CLASSES, ["1", "0", "1", "0"], r"1 row \(i1\) with 1 in several of the columns .*`table.task` is multilabel"),
+        (FLAGS, ["1", "0.5", "0", "0"], r"1 row \(i1\) with neither 0 nor 1 in column a b, but '0\.5'"),
+        (FLAGS, ["1", "0", "", "-1"], r"1 row \(i1\) with neither 0 nor 1 in column rust, but ''"),
+        (CLASSES, ["1", "0", "1", "0"], r"`table.task` to multilabel"),
         (CLASSES, ["0", "0", "0", "0"], r"1 row \(i1\) without a class in column ETT - Normal, a b, rust, zebra"),
         (replace(FLAGS, label_columns=(*COLUMNS, "no")), ["0"] * 4, r"train\.csv has no column no"),
     ],
@@ -96,7 +96,7 @@ def test_lists_make_targets_and_come_back(tmp_path):
     assert table.targets.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]]
     assert [ast.literal_eval(write_list(row)) for row in rows] == rows and write_list(["3", "-7"]) == "[3, -7]"
     (tmp_path / "train.csv").write_text(frame.assign(tags=["a b", "[]", "[]", "x"]).to_csv(index=False))
-    with pytest.raises(DataError, match=r"2 cells \(a b, x\) of column tags that are no lists .*--table.label-lists"):
+    with pytest.raises(DataError, match=r"2 cells \(a b, x\) of column tags in place of lists .*--table.label-lists"):
         read_table(LISTS, tmp_path)
 
 

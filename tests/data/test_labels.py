@@ -1,4 +1,4 @@
-"""Labels of a table: where they come from, how cells are split, and which become targets."""
+"""Labels of a table: their origin, the splitting of cells, and the targets."""
 
 import csv
 from dataclasses import replace
@@ -88,5 +88,5 @@ def test_the_labels_of_one_group_alone(tmp_path):
     assert test.labels == table.labels and test.titles == table.titles
     answers = read_answers(table_format, tmp_path / "train.csv", table.labels, np.array(["9", "007"]))
     assert answers.tolist() == [[0, 0], [1, 0]]
-    with pytest.raises(DataError, match="'colour' is no label group; there are 3 groups"):
+    with pytest.raises(DataError, match="'colour' is not a label group; there are 3 groups"):
         read_table(replace(MULTILABEL, only_group="colour"), tmp_path)

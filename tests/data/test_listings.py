@@ -1,4 +1,4 @@
-"""Training images without a table: folders as labels, and labels in the names of files."""
+"""Training images without a table: folders as labels, and labels in file names."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -58,22 +58,22 @@ def test_folders_are_labels(tmp_path):
     nothing = [np.nan] * 4  # 1.jpg alone may be either of two
     np.testing.assert_array_equal(table.boxes, [nothing, nothing, [5, 6, 7, 8], [1, 2, 3, 4]])
     assert table.turned.tolist() == [True, False, False, True]
-    said = " | ".join(table.remarks)
+    remarks = " | ".join(table.remarks)
     for part in (
-        "passed over 4 things (.git, b/.hidden, b/deep, stray.jpg)",
-        "1 folder (empty) without an image",
+        "skipped 4 entries (.git, b/.hidden, b/deep, stray.jpg)",
+        "1 folder (empty) without images",
         "1 file name (1.jpg) in several folders",
         "left out 1 row (a/3.png)",
         "2 rows (-1/9.jpg, a/1.jpg) without a box",
         "2 of 4 images are turned",
     ):
-        assert part in said
+        assert part in remarks
     assert len(table.remarks) == 6
 
 
 def test_no_folder_at_all_is_one_clear_line(tmp_path):
     plain = replace(FOLDERS, boxes_csv=None, turned_csv=None, left_out_csv=None)
-    with pytest.raises(DataError, match=r"train is missing: .*a folder of images for each identity"):
+    with pytest.raises(DataError, match=r"train is missing: .*one folder of images per identity"):
         read_table(plain, tmp_path)
     lay_out(tmp_path, {}, "train/1.jpg")
     with pytest.raises(DataError, match=r"has no folder with images: .* --table.train-folders False"):
@@ -81,13 +81,13 @@ def test_no_folder_at_all_is_one_clear_line(tmp_path):
 
 
 def test_names_that_are_no_text_are_one_line(tmp_path):
-    """As a zip of another system unpacks: pandas keeps no such text."""
+    """Unpacking a zip of another system creates such names; pandas cannot hold them."""
     lay_out(tmp_path, {}, "t/cat/1.jpg", "t/cat/caf\udce9.jpg", "t/d\udce9g/2.jpg")
     form = TableFormat(task="multiclass", train_folders=True, train_images="t", image_suffix="", label_column="label")
-    with pytest.raises(DataError, match=r"t: 2 files \(cat/caf\\udce9\.jpg, d\\udce9g/2\.jpg\) whose name, or that of"):
+    with pytest.raises(DataError, match=r"t: 2 files \(cat/caf\\udce9\.jpg, d\\udce9g/2\.jpg\) with a name or folder"):
         read_table(form, tmp_path)
     (tmp_path / "t").rename(tmp_path / "t\udce9")
-    with pytest.raises(DataError, match=r"t\\udce9: its name is no UTF-8"):
+    with pytest.raises(DataError, match=r"t\\udce9: its name is not UTF-8"):
         read_table(replace(form, train_images="t\udce9"), tmp_path)
 
 
@@ -106,17 +106,17 @@ def test_names_of_files_hold_labels(tmp_path):
     assert table.ids.tolist() == sorted(names)
     assert [table.labels[target] for target in table.targets] == ["big cat", "cat", "dog", "dog"]
     assert [Path(path).name for path in table.paths] == sorted(names)
-    assert table.remarks == (f"{tmp_path / 'train'}: passed over 2 things (.hidden, deep) that are no image",)
+    assert table.remarks == (f"{tmp_path / 'train'}: skipped 2 entries (.hidden, deep) other than images",)
     test = read_test_table(FILES, tmp_path, table)
     assert [Path(path).name for path in test.paths] == ["1.jpg", "2.png"]
     (tmp_path / "train" / "nobody.jpg").touch()
-    with pytest.raises(DataError, match=r"train: 1 id \(nobody\.jpg\) without what `table.label_pattern` looks for"):
+    with pytest.raises(DataError, match=r"train: 1 id \(nobody\.jpg\) that `table.label_pattern` does not match"):
         read_table(FILES, tmp_path)
     assert len(read_table(replace(FILES, unknown_label="?"), tmp_path)) == 5
 
 
 def test_no_file_at_all_is_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"train is missing: .*holds the training images"):
+    with pytest.raises(DataError, match=r"train is missing: .*must hold the training images"):
         read_table(FILES, tmp_path)
     lay_out(tmp_path, {}, "train/cat/1.jpg")
     with pytest.raises(DataError, match=r"train holds no file"):

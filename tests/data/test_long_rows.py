@@ -1,4 +1,4 @@
-"""Rows of one image and label become rows of one image and back, held against pandas' own pivot."""
+"""Rows of one image and label become rows of one image and back, compared with pandas' own pivot."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CSV = Path("s.csv")
 
 
 def shuffled(pattern, seed=0):
-    """Five images in long rows of any order, and the numbers that they came from."""
+    """Return five images in shuffled long rows, and the numbers that they came from."""
     rng = np.random.default_rng(seed)
     rows = [(f"i_{image}.x", label, f"{rng.normal():.6f}") for image in range(5) for label in LABELS]
     frame = pd.DataFrame([rows[place] for place in rng.permutation(len(rows))], columns=["image", "label", "value"])
@@ -43,10 +43,10 @@ def test_rows_are_gathered_as_pandas_pivots_them_and_spread_again(pattern):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["i__a", "i__b", "i__c"], r"1 id \(i__c\) that are no \{id\}__\{label\} with one of 2 labels \(a, b\)"),
-        (["i__a", "i__b", "j__a"], r"1 row \(j__b\) missing; an image has one row for each of a, b"),
+        (["i__a", "i__b", "i__c"], r"1 id \(i__c\) not of the form \{id\}__\{label\} with one of 2 labels \(a, b\)"),
+        (["i__a", "i__b", "j__a"], r"1 row \(j__b\) missing; an image needs rows for all of a, b"),
         (["i__a", "i__b", "i__a"], r"1 row \(i__a\) more than once"),
-        (["i__a", "i__b", "__a", "__b"], r"2 ids \(__a, __b\) that are no"),
+        (["i__a", "i__b", "__a", "__b"], r"2 ids \(__a, __b\) not of the form"),
     ],
 )
 def test_rows_that_are_not_one_for_each_label_are_named(names, message):
@@ -58,14 +58,14 @@ def test_rows_that_are_not_one_for_each_label_are_named(names, message):
 def test_labels_in_a_column_of_their_own_are_named():
     rows = LongRows("part", "row", "value", ("a", "b"))
     frame = pd.DataFrame({"row": ["i", "i", "i"], "part": ["a", " b", "C"], "value": "0"})
-    with pytest.raises(DataError, match=r"^s.csv: 1 label \(C\) in column part that are none of 2 labels \(a, b\)"):
+    with pytest.raises(DataError, match=r"^s.csv: 1 label \(C\) in column part not among 2 labels \(a, b\)"):
         rows.gather(frame, CSV)
     with pytest.raises(DataError, match=r"^s.csv: 1 row \(i b\) missing"):
         rows.gather(frame.head(1), CSV)
 
 
 def write(folder, text, values, **changes):
-    """Write a submission for images t2 and t1 by a format of two targets; returns its text."""
+    """Write a submission for images t2 and t1 in a format of two targets; return its text."""
     sample = folder / "sample.csv"
     sample.write_text(text)
     form = TableFormat(
@@ -92,9 +92,13 @@ def test_a_submission_has_the_samples_rows_and_order(tmp_path):
 @pytest.mark.parametrize(
     ("text", "values", "message"),
     [
-        ("row,target\nt1__a,0\nt1__b,0\n", [["1", "2"]] * 2, r"1 ids are not in the sample, first t2"),
-        ("row,target\nt1__a,0\nt1__b,0\nt2__a,0\nt2__b,0\n", [["1", "2"], ["3"]], "t1 has 1 answers, and needs 2"),
-        ("row,target\nt1__a,0\nt1__b,0\nt2__a,0\nt2__b,0\n", [["1", "2"], ["3", "x"]], "t1 has 'x', which is no num"),
+        ("row,target\nt1__a,0\nt1__b,0\n", [["1", "2"]] * 2, r"1 id \(t2\) not in the sample"),
+        ("row,target\nt1__a,0\nt1__b,0\nt2__a,0\nt2__b,0\n", [["1", "2"], ["3"]], "has 1 answer, but needs 2"),
+        (
+            "row,target\nt1__a,0\nt1__b,0\nt2__a,0\nt2__b,0\n",
+            [["1", "2"], ["3", "x"]],
+            "t1 has 'x', which is not a num",
+        ),
         ("row,target\nt1__a,0\nt2__a,0\nt2__b,0\n", [["1", "2"]] * 2, r"1 row \(t1__b\) missing"),
         ("row,target,More\nt1__a,0,0\nt1__b,0,0\n", [["1", "2"]] * 2, r"nothing would fill 1 column \(More\)"),
         ("row,value\nt1__a,0\n", [["1", "2"]] * 2, r"has no column target; it has row, value"),
@@ -116,7 +120,7 @@ def test_columns_in_which_rows_agree_stay_and_others_go_unless_they_must_agree()
     assert "site" not in rows.gather(frame, CSV)
     with pytest.raises(DataError, match=r"^s.csv: 1 image \(i_3.x\) whose rows differ in column site"):
         rows.gather(frame, CSV, agree=["site"])
-    with pytest.raises(DataError, match=r"^s.csv: 1 label \(a\) called as a column"):
+    with pytest.raises(DataError, match=r"^s.csv: 1 label \(a\) with the name of a column"):
         rows.gather(frame.rename(columns={"site": "a"}), CSV)
 
 
@@ -154,7 +158,7 @@ def test_rows_of_one_label_are_one_where_all_agree():
     frame = pd.DataFrame([("i", "a b"), ("j", "b"), ("i", "a b ")], columns=["id", "attribute_ids"])
     assert join_rows(frame, form, CSV, remarks)["attribute_ids"].tolist() == ["a b", "b"]
     assert remarks == ["s.csv: 1 id (i) in several rows, which are joined: 3 rows; 1 rows add no label"]
-    with pytest.raises(DataError, match=r"1 id \(j\) in several rows with different labels: .* is multilabel"):
+    with pytest.raises(DataError, match=r"1 id \(j\) in several rows with different labels: .* to multilabel"):
         join_rows(pd.concat([frame, frame.assign(id="j")]), form, CSV, remarks)
 
 

@@ -1,4 +1,4 @@
-"""Noise from the bank has the statistics of noise that is drawn anew."""
+"""Noise from the bank has the statistics of freshly drawn noise."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A user's own reader of images: its pixels go the way of all others; what else it gives is a fault of the file."""
+"""A user's own reader: its pixels take the usual path, and anything else that it returns is a fault of the file."""
 
 import sys
 from dataclasses import replace
@@ -71,8 +71,8 @@ def test_one_call_a_channel_where_an_image_is_several_files(monkeypatch):
         ),
         (np.zeros((4, 4), "c8"), r"got complex64 \(4, 4\)"),
         (np.array([["a"]]), r"got <U1 \(1, 1\)"),
-        (np.zeros((4, 4)), "x.dat: its values are float64, so what is white is unknown: set `images.white`"),
-        (np.zeros((4, 4, 2), np.uint8), "x.dat: it has 2 channels, `images.channels` says 3"),
+        (np.zeros((4, 4)), "x.dat: its values are float64, so its white value is unknown: set `images.white`"),
+        (np.zeros((4, 4, 2), np.uint8), "x.dat: it has 2 channels, but `images.channels` is 3"),
         (np.zeros((0, 4, 3), np.uint8), "x.dat: it has 4 x 0 pixels"),
         (np.zeros((40, 4, 3), np.uint8), "more than the limit of 100"),
         (None, "got NoneType"),

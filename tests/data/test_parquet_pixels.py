@@ -1,4 +1,4 @@
-"""Pixels in parquet, beside pandas and pyarrow, and how much of a file is decoded."""
+"""Pixels in parquet, compared with pandas and pyarrow, and the amount of a file that is decoded."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Cells of parquet and Arrow files are what pandas writes of them into a csv; pixels are never read."""
+"""Cells of parquet and Arrow files equal those that pandas writes to csv; pixels are never read."""
 
 import io
 
@@ -72,7 +72,7 @@ def test_pixels_are_left_out(tmp_path):
     assert read_rows(tmp_path / "a.parquet", remarks).to_numpy().tolist() == [["a"], ["b"]]
     assert len(remarks) == 1 and "left out 1004 columns (image, values, nested, p0, p1, ...) of pixels" in remarks[0]
     pa.parquet.write_table(pa.table({"image": columns["image"]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet holds no table: there is nothing in it but pixels"):
+    with pytest.raises(DataError, match=r"a\.parquet holds no table, only pixels"):
         read_rows(tmp_path / "a.parquet")
 
 
@@ -147,5 +147,5 @@ def test_no_large_column_of_bytes_is_read(tmp_path):
 def test_bytes_that_are_text_in_the_first_rows_alone_are_refused(tmp_path):
     table = pa.table([pa.array([b"a"] * 99 + [b"\xff"]), pa.array(["a"] * 100)], names=["id", "label"])
     pa.parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(DataError, match=r"a\.parquet cannot be read as its name says: Invalid UTF8"):
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read in the format of its name: Invalid UTF8"):
         read_rows(tmp_path / "a.parquet")

@@ -1,4 +1,4 @@
-"""Which folders are parts of the data, and which may be labels."""
+"""Folder names that are parts of the data, and those that may be labels."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which columns of a table are pixels, what shape they have, and how rows are called."""
+"""Columns of a table that are pixels, their shape, and the names of rows."""
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def test_shapes():
     both = shape_planes([flat[:256], flat[256:512]], None)
     assert both.shape == (16, 16, 2) and np.array_equal(both[..., 1].ravel(), flat[256:512])
     assert shape_planes([np.zeros((9, 7))], None).shape == (9, 7)  # its own
-    with pytest.raises(ValueError, match=r"it has 256 values, and table.pixel_shape has 10 x 10 = 100"):
+    with pytest.raises(ValueError, match=r"it has 256 values, but table.pixel_shape has 10 x 10 = 100"):
         shape_planes([flat[:256]], (10, 10))
     with pytest.raises(ValueError, match="its channels have 256 and 289 values"):
         shape_planes([flat[:256], flat[:289]], None)
@@ -132,14 +132,14 @@ def test_rows_without_ids_are_called_by_their_number():
 
 def test_a_column_that_is_called_as_the_numbers_of_rows_is_not_lost():
     table = PixelTable(Rows(pd.DataFrame({"row": ["7", "7"]}), 256))
-    with pytest.raises(ValueError, match="no column holds ids, and its own is called row"):
+    with pytest.raises(ValueError, match="no column holds ids, and the name for row numbers, row, is taken"):
         table.names()
 
 
 def test_what_is_no_square_needs_a_shape():
     table = PixelTable(Rows(pd.DataFrame({"id": ["x", "y"]}), 32332))
     assert str(table.fault(None)) == (
-        "each image has 32332 values, which are no square: say its height and width in table.pixel_shape, or to "
-        "`imettk new`: --pixel-shape 137x236"
+        "each image has 32332 values, which do not make a square: set its height and width in table.pixel_shape, "
+        "or for `imettk new`: --pixel-shape 137x236"
     )
     assert table.fault((137, 236)) is None and "has 137 x 237 = 32469" in str(table.fault((137, 237)))

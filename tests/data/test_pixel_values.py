@@ -1,4 +1,4 @@
-"""Numbers of any type become 8 bits as plain arithmetic says; channels fit or are refused."""
+"""Numbers of any type become 8 bits by plain arithmetic; channels fit or are refused."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ def test_what_the_file_says_counts_where_nothing_is_wanted():
     assert to_pixels(PixelValues(numbers, 0, 100, inverted=True), 1, None).ravel().tolist() == [255, 127, 0]
     assert to_pixels(PixelValues(numbers.astype(np.uint16) * 655), 1, None).ravel().tolist() == [0, 127, 255]
     assert to_pixels(PixelValues(numbers > 60), 1, None).ravel().tolist() == [0, 0, 255]
-    with pytest.raises(ValueError, match=r"its values are int16, so what is white is unknown: set `images.white`"):
+    with pytest.raises(ValueError, match=r"its values are int16, so its white value is unknown: set `images.white`"):
         to_pixels(PixelValues(numbers), 1, None)
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         to_pixels(PixelValues(np.array([[0.5, np.nan]])), 1, ValueRange(0, 1))
     with pytest.raises(ValueError, match="no pixels"):
         to_pixels(PixelValues(np.zeros((0, 3), np.uint8)), 1, None)
@@ -50,7 +50,7 @@ def test_channels_are_made_to_fit():
     )
     assert fit_channels(grey, 3).tolist() == np.full((2, 2, 3), 7).tolist()
     assert fit_channels(colour, 1)[0, 0, 0] == round(0.299 * 9 + 0.587 * 90 + 0.114 * 9)
-    with pytest.raises(ValueError, match=r"it has 3 channels, `images.channels` says 5"):
+    with pytest.raises(ValueError, match=r"it has 3 channels, but `images.channels` is 5"):
         fit_channels(colour, 5)
 
 

@@ -31,7 +31,7 @@ def test_grey_png_as_rgb_repeats_its_channel(tmp_path):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_shrinking_is_the_mean_of_the_pixels_that_fall_together(tmp_path, fast):
-    """Both ways, where sides are whole multiples; the fast one by halves."""
+    """Both methods, at whole factors; the fast one at halves."""
     pixels = noise(32, 64, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     decoded = read(tmp_path / "a.png", size=(8, 16), fast_resize=fast)
@@ -162,7 +162,7 @@ def test_a_file_with_two_or_four_channels_and_one_with_too_few(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (10, 12, 4), np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), values[:, :, [2, 1, 0, 3]])
     np.testing.assert_array_equal(read(tmp_path / "deep.png", 4), values >> 8)
-    with pytest.raises(DataError, match=r"a\.png .*has 4 channels, `images.channels` says 6"):
+    with pytest.raises(DataError, match=r"a\.png .*has 4 channels, but `images.channels` is 6"):
         read(tmp_path / "a.png", 6)
     with pytest.raises(DataError, match="truncated"):
         content = (tmp_path / "a.png").read_bytes()
@@ -182,7 +182,7 @@ def test_four_channels_are_turned_as_exif_says(tmp_path):
 @pytest.mark.parametrize("side", [16, 20])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_an_image_without_pixels_is_named(tmp_path, side, channels):
-    """A PNG whose header says a width or height of 0, with the checksum that fits."""
+    """The PNG's header has a width or height of 0, with a valid checksum."""
     Image.fromarray(noise(10, 12, 3)).save(tmp_path / "a.png")
     content = bytearray((tmp_path / "a.png").read_bytes())
     content[side : side + 4] = bytes(4)
@@ -194,7 +194,7 @@ def test_an_image_without_pixels_is_named(tmp_path, side, channels):
 
 @pytest.fixture
 def no_waiting():
-    """Ends a test that would wait for ever, as opening a pipe does."""
+    """End a test that would wait for ever, as opening a pipe does."""
 
     def end(*_):
         raise TimeoutError("it still waits after two minutes")

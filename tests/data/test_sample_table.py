@@ -1,4 +1,4 @@
-"""Samples taken out of a table keep everything that was said of them, in the order asked for."""
+"""Samples taken from a table keep all of their attributes, in the requested order."""
 
 from dataclasses import fields
 
@@ -10,7 +10,7 @@ NUM = 6
 
 
 def full_table():
-    """A table that lacks nothing, whose arrays hold the number of their row."""
+    """Return a table with every attribute; its arrays hold the numbers of their rows."""
     rows = np.arange(NUM)
     names = rows.astype(str)
     arrays = {

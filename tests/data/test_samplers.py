@@ -135,7 +135,7 @@ class TestIdentities:
         assert np.bincount(labels).min() > 0.8 * len(labels) / 5
 
     def test_the_task_says_what_a_rows_identity_is(self):
-        """Whatever its targets look like: here a class stands in them as a column."""
+        """The form of the targets does not matter: here a class is a column."""
 
         class Columns(Multiclass):
             def identities(self, targets):
@@ -145,11 +145,11 @@ class TestIdentities:
         options = {"kind": "identities", "batch_size": 16, "images_per_identity": 4}
         one = Sampler(rows=ROWS, seed=3, targets=columns, task=Columns(), **options)
         np.testing.assert_array_equal(one.order(2), sampler(**options).order(2))
-        with pytest.raises(ConfigError, match="whose rows have one identity each"):
+        with pytest.raises(ConfigError, match="with one identity per row"):
             Sampler(rows=ROWS, seed=3, targets=columns, task=TASKS["multilabel"], **options).order(0)
 
     def test_too_few_identities_are_one_clear_line(self):
-        with pytest.raises(ConfigError, match="needs 8 identities, and there are 5"):
+        with pytest.raises(ConfigError, match="needs 8 identities, but there are 5"):
             sampler("identities", batch_size=16, images_per_identity=2).samples_per_epoch  # noqa: B018
 
 

@@ -1,4 +1,4 @@
-"""What a step sees depends on where it is, and on nothing else."""
+"""The samples of a step depend only on its position."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ def requests(*, seed=4, first_epoch=0, batch_size=5, accumulate=1, first_step=0,
     )  # fmt: skip
 
 
-def flat(some):
-    return [(one.epoch, one.positions.tolist(), one.rows.tolist()) for one in some]
+def flat(batches):
+    return [(request.epoch, request.positions.tolist(), request.rows.tolist()) for request in batches]
 
 
 def epoch_order(count, *, seed, epoch):
@@ -33,7 +33,7 @@ def test_the_seed_of_one_zero_is_the_first_number_of_splitmix64():
 
 def test_seeds_depend_on_every_part_and_their_order():
     parts = [(a, b, c) for a in range(8) for b in range(8) for c in range(8)] + [(1,), (1, 0), (0, 1), (-1, 5)]
-    seeds = {derive_seed(*one) for one in parts}
+    seeds = {derive_seed(*numbers) for numbers in parts}
     assert len(seeds) == len(parts)
     assert all(0 <= seed < 2**64 for seed in seeds)
 
@@ -54,13 +54,13 @@ def test_steps_are_whole_batches_but_at_least_one(num_samples, batch_size, steps
 
 def test_no_sample_twice_in_an_epoch_and_rows_follow_the_order():
     by_epoch = {}
-    for one in requests(first_epoch=3):
-        by_epoch.setdefault(one.epoch, []).append(one)
-    assert {epoch: len(some) for epoch, some in by_epoch.items()} == {3: 4, 4: 4, 5: 4}
-    for epoch, some in by_epoch.items():
-        positions = np.concatenate([one.positions for one in some])
+    for request in requests(first_epoch=3):
+        by_epoch.setdefault(request.epoch, []).append(request)
+    assert {epoch: len(batches) for epoch, batches in by_epoch.items()} == {3: 4, 4: 4, 5: 4}
+    for epoch, batches in by_epoch.items():
+        positions = np.concatenate([request.positions for request in batches])
         assert positions.tolist() == list(range(20))
-        rows = np.concatenate([one.rows for one in some])
+        rows = np.concatenate([request.rows for request in batches])
         assert len(set(rows.tolist())) == 20 and set(rows.tolist()) <= set(ROWS.tolist())
         assert rows.tolist() == [ROWS[place] for place in epoch_order(23, seed=4, epoch=epoch)[:20]]
 
@@ -75,21 +75,21 @@ def test_micro_batches_join_to_the_same_rows(accumulate):
     whole = requests(batch_size=6, last_step=9)
     parts = requests(batch_size=6, last_step=9, accumulate=accumulate)
     assert len(parts) == accumulate * len(whole)
-    for step, one in enumerate(whole):
-        some = parts[step * accumulate : (step + 1) * accumulate]
-        assert {part.epoch for part in some} == {one.epoch}
-        assert np.concatenate([part.rows for part in some]).tolist() == one.rows.tolist()
-        assert np.concatenate([part.positions for part in some]).tolist() == one.positions.tolist()
-        assert {len(part.rows) for part in some} == {6 // accumulate}
+    for step, request in enumerate(whole):
+        batches = parts[step * accumulate : (step + 1) * accumulate]
+        assert {part.epoch for part in batches} == {request.epoch}
+        assert np.concatenate([part.rows for part in batches]).tolist() == request.rows.tolist()
+        assert np.concatenate([part.positions for part in batches]).tolist() == request.positions.tolist()
+        assert {len(part.rows) for part in batches} == {6 // accumulate}
 
 
 def test_a_batch_larger_than_the_table_is_the_whole_table():
-    (one,) = requests(batch_size=64, last_step=1)
-    assert sorted(one.rows.tolist()) == ROWS.tolist()
+    (request,) = requests(batch_size=64, last_step=1)
+    assert sorted(request.rows.tolist()) == ROWS.tolist()
 
 
 def test_sequential_requests_hold_every_row_once_in_order():
-    some = list(sequential_requests(ROWS[::-1], 5))
-    assert [len(one.rows) for one in some] == [5, 5, 5, 5, 3]
-    assert np.concatenate([one.rows for one in some]).tolist() == ROWS[::-1].tolist()
-    assert np.concatenate([one.positions for one in some]).tolist() == list(range(23))
+    batches = list(sequential_requests(ROWS[::-1], 5))
+    assert [len(request.rows) for request in batches] == [5, 5, 5, 5, 3]
+    assert np.concatenate([request.rows for request in batches]).tolist() == ROWS[::-1].tolist()
+    assert np.concatenate([request.positions for request in batches]).tolist() == list(range(23))

@@ -1,4 +1,4 @@
-"""Images have names and a fingerprint that change with them alone, and caches keys that change with their settings."""
+"""Names and fingerprints of images, and keys of caches, change exactly with what they describe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing
     boxes[4] = (0, 0, 9, 9)
     moved = boxes + 1
     tables = [replace(table, boxes=part, turned=np.arange(7) == turned) for part in (boxes, moved) for turned in (1, 2)]
-    first, *others = [ImageSource(each, reader).fingerprint(rows) for each in tables]
+    first, *others = [ImageSource(table, reader).fingerprint(rows) for table in tables]
     assert len({first, *others}) == 4
     assert ImageSource(tables[0], reader).fingerprint(rows) == first
     black_out(Path(table.paths[0]))
@@ -50,7 +50,7 @@ def test_only_caches_with_tiff_are_of_a_version_of_tiff():
 
 
 def test_without_white_caches_stay_valid():
-    """Keys as they were before there was such a setting."""
+    """The keys equal those from before the setting existed."""
     assert cache_key(ImageReader(size=(24, 32)), "pixels", 95) == "ff646612f5952db8"
     assert cache_key(make_reader(Recipe()), "jpeg", 90) == "4497012d60db370f"
     assert cache_key(ImageReader(size=(24, 32), white=ValueRange(0, 4095)), "pixels", 95) != "ff646612f5952db8"

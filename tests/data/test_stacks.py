@@ -1,4 +1,4 @@
-"""Arrays of many images, their names, and the folder that names share."""
+"""Arrays of many images, their names, and their common folder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A changed file is noticed by its hash."""
+"""The hash reveals a changed file."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Files that are no images are named as what they are; damaged images keep their own fault."""
+"""Files that are not images are named as what they are; damaged images keep their own fault."""
 
 import gzip
 import io
@@ -52,8 +52,8 @@ PAGE = b"\n<!DOCTYPE html><html><head><title>\n 404  Not Found</title></head><bo
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp41", "a video"),
         (b"RIFF\x24\0\0\0AVI LIST", "a video"),
         (b"\x1aE\xdf\xa3\x9fB\x86\x81\x01", "a video"),
-        (b"id,label\n1,cat\n2,dog\n", "a text that begins with 'id,label 1,cat 2,dog'"),
-        ("größe;ä\n".encode() * 900, "a text that begins with 'größe;ä"),
+        (b"id,label\n1,cat\n2,dog\n", "text that begins with 'id,label 1,cat 2,dog'"),
+        ("größe;ä\n".encode() * 900, "text that begins with 'größe;ä"),
         (pickle.dumps({"a": 1}), "a Python pickle, which may run code"),
         (pickle.dumps(np.zeros(3)), "a Python pickle, which may run code"),
         (bytes(344) + b"n+1\0" + b"1234", "a NIfTI volume"),

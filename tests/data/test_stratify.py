@@ -1,4 +1,4 @@
-"""Labels are dealt to folds as evenly as whole rows and groups can be, and no less so than by the known library."""
+"""Labels are dealt as evenly as whole rows and groups allow, and no less evenly than by the known library."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ DATA = SHARED / "data"
 
 
 def unevenness(targets, folds, num_folds):
-    """How far the folds' shares of each label lie apart, summed over labels."""
+    """Return how far the folds' shares of each label lie apart, summed over labels."""
     total = 0.0
     for label in range(targets.shape[1]):
         counts = [targets[folds == fold, label].sum() for fold in range(num_folds)]
@@ -38,7 +38,7 @@ def test_real_labels_are_far_more_even_than_by_chance():
 
 
 def deviations(targets, folds, num_folds):
-    """How many rows each label is off its share in each fold, (F, C)."""
+    """Return how many rows each label is off its share in each fold, (F, C)."""
     counts = np.stack([targets[folds == fold].sum(0, dtype=np.int64) for fold in range(num_folds)])
     return np.abs(counts - targets.sum(0) / num_folds)
 
@@ -81,7 +81,7 @@ def test_real_groups_of_patients_are_far_more_even_than_by_chance():
     patients = frame["patient"].to_numpy(str)
     folds = deal(targets, FoldConfig(num_folds=5), groups=patients)
     names, member = np.unique(patients, return_inverse=True)
-    assert all(one == 1 for one in pd.Series(folds).groupby(member).nunique())
+    assert all(count == 1 for count in pd.Series(folds).groupby(member).nunique())
     rng = np.random.default_rng(0)
     by_chance = [unevenness(targets, rng.integers(0, 5, len(names))[member], 5) for _ in range(10)]
     assert unevenness(targets, folds, 5) < 0.5 * min(by_chance)

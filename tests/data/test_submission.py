@@ -41,7 +41,7 @@ def test_ids_and_answers_that_a_spreadsheet_takes_for_formulas_stay_as_they_are(
 
 def test_columns_that_nothing_fills_are_refused_unless_they_are_to_stay(tmp_path, sample):
     sample.write_text("Predicted,Usage,Id\n0,Public,a\n0,Private,b\n")
-    with pytest.raises(DataError, match=r"nothing fills column Usage, where the sample's own values would stay"):
+    with pytest.raises(DataError, match=r"nothing fills column Usage, so the sample's own values would remain"):
         write(tmp_path, sample, ["b", "a"], ["x,y", "z"])
     assert not (tmp_path / "out").exists()
     path = write(tmp_path, sample, ["b", "a"], ["x,y", "z"], kept_columns=["Usage"])
@@ -58,9 +58,9 @@ def test_it_is_separated_as_the_sample_is(tmp_path, sample):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (["007", "t2"], "1 ids are missing, first NA"),
-        (["7", "t2", "x"], "2 ids are missing, first 007"),
-        (["007", "t2", "NA", "t2"], "1 ids are there twice, first t2"),
+        (["007", "t2"], r"1 id \(NA\) missing"),
+        (["7", "t2", "x"], r"2 ids \(007, NA\) missing"),
+        (["007", "t2", "NA", "t2"], r"1 id \(t2\) repeated"),
     ],
 )
 def test_wrong_ids_are_refused_and_nothing_is_written(tmp_path, sample, ids, message):
@@ -74,10 +74,10 @@ def test_wrong_ids_are_refused_and_nothing_is_written(tmp_path, sample, ids, mes
     [
         ("Id,Target\n007,0\nt2,0\nNA,0\n", "has columns Id, Target; the sample has Id, Predicted"),
         ("Predicted,Id\n0,007\n0,t2\n0,NA\n", "has columns Predicted, Id"),
-        ("Id,Predicted\n007,0\nNA,0\n", "1 ids are missing, first t2"),
-        ("Id,Predicted\n7,0\nt2,0\nNA,0\n", "1 ids are missing, first 007"),
-        (SAMPLE + "t3,0\nt4,0\n", "2 ids are not in the sample, first t3"),
-        (SAMPLE + "t2,1\n", "1 ids are there twice, first t2"),
+        ("Id,Predicted\n007,0\nNA,0\n", r"1 id \(t2\) missing"),
+        ("Id,Predicted\n7,0\nt2,0\nNA,0\n", r"1 id \(007\) missing"),
+        (SAMPLE + "t3,0\nt4,0\n", r"2 ids \(t3, t4\) not in the sample"),
+        (SAMPLE + "t2,1\n", r"1 id \(t2\) repeated"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, sample, submission, message):
@@ -97,7 +97,7 @@ def test_a_column_that_the_sample_lacks_and_a_double_id_in_it_write_nothing(tmp_
     with pytest.raises(DataError, match="the sample has no column Target; it has Id, Predicted"):
         write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3, "Target")
     sample.write_text(SAMPLE + "t2,0\n")
-    with pytest.raises(DataError, match="1 ids are twice in the sample, first t2"):
+    with pytest.raises(DataError, match=r"1 id \(t2\) repeated in the sample"):
         write(tmp_path, sample, ["007", "t2", "NA"], ["0"] * 3)
     assert not (tmp_path / "out").exists()
 
@@ -129,14 +129,14 @@ def test_twenty_nearest_images(tmp_path, sample):
 @pytest.mark.parametrize(
     ("row", "columns", "options", "message"),
     [
-        (["a", "b", "a"], 1, {}, "t2 has an answer twice: a b a"),
-        (["a", "a"], 2, {}, "t2 has an answer twice: a a"),
-        (["a"], 2, {}, "t2 has 1 answers, and needs 2"),
-        (["a", "b", "c"], 2, {}, "t2 has 3 answers, and needs 2"),
-        (["a", "b"], 1, {"num_answers": 5}, "t2 has 2 answers, and needs 5"),
+        (["a", "b", "a"], 1, {}, "t2 has a repeated answer: a b a"),
+        (["a", "a"], 2, {}, "t2 has a repeated answer: a a"),
+        (["a"], 2, {}, "t2 has 1 answer, but needs 2"),
+        (["a", "b", "c"], 2, {}, "t2 has 3 answers, but needs 2"),
+        (["a", "b"], 1, {"num_answers": 5}, "t2 has 2 answers, but needs 5"),
         (["a", " "], 2, {}, "t2 has an empty answer among 2"),
         (["", "a"], 1, {}, "t2 has an empty answer among 2"),
-        (["a b", "c"], 1, {}, "t2 has an answer that holds the separator ' '"),
+        (["a b", "c"], 1, {}, "t2 has an answer that contains the separator ' '"),
     ],
 )
 def test_bad_answers_are_refused_and_nothing_is_written(tmp_path, sample, row, columns, options, message):
@@ -165,7 +165,7 @@ def test_bad_answers_are_refused_and_nothing_is_written(tmp_path, sample, row, c
         (["0", "0"], ["cat", "dog"], r"column x holds '0', where labels such as 'cat' would be"),
         (["0.2", "0.5"], ["0", "1"], r"holds '0\.2' and 1 others, where labels such as '0'"),
         (["cat", "0"], None, r"holds 'cat' and 1 others, where probabilities would be written"),
-        (["0", "42"], None, r"holds '42', which is no probability"),
+        (["0", "42"], None, r"holds '42', which is not a probability"),
         (["0", "0"], ["0", "1"], None),
         (["42", ""], ["3", "7"], None),  # a label that no row has
         (["0.5", "1.5"], ["0.5", "1.5"], None),  # labels that look like numbers
@@ -195,6 +195,6 @@ def test_lists_may_stand_where_the_sample_has_them(tmp_path):
 
 @pytest.mark.parametrize("answer", ["1.01", "-0.1", "nan", "inf", "dog"])
 def test_probabilities_are_numbers_from_0_to_1(tmp_path, sample, answer):
-    with pytest.raises(DataError, match=f"t2 has '{answer}', which is no number in"):
+    with pytest.raises(DataError, match=f"t2 has '{answer}', which is not a number in"):
         write(tmp_path, sample, ["007", "t2", "NA"], [["0.5"], [answer], ["1"]], numbers=True)
     assert not (tmp_path / "out").exists()

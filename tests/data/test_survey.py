@@ -1,4 +1,4 @@
-"""One look at all images finds the bad ones, their statistics and the size of a cache."""
+"""One pass over all images finds the bad ones, their statistics and the size of a cache."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables of every kind are read as they are written, and every bad row is named and counted."""
+"""Tables of every kind are read as written, and every bad row is named and counted."""
 
 import csv
 from collections import Counter
@@ -53,9 +53,9 @@ def test_an_id_may_hold_a_folder(tmp_path):
         (MULTILABEL, "id,attribute_ids,group\n", "no row is left to train on"),
         (TableFormat(), 'id,attribute_ids\n007,""\n', "column attribute_ids holds no label at all"),
         (TableFormat(), "", "is not a readable csv table"),
-        (TableFormat(), 'id,attribute_ids\n"007,0\n', "line 2: a quotation mark begins a cell"),
-        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1,b\n", "its rows have more cells than its first line"),
-        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1\n", "its rows have more cells than its first line"),
+        (TableFormat(), 'id,attribute_ids\n"007,0\n', "line 2: a quotation mark opens a cell"),
+        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1,b\n", "its rows have more cells than its header"),
+        (TableFormat(), "id,attribute_ids\n007,0,a\n008,1\n", "its rows have more cells than its header"),
         (TableFormat(train_csv="train"), "", r"train cannot be read: Is a directory"),
     ],
 )
@@ -68,7 +68,7 @@ def test_bad_tables_are_refused(tmp_path, table_format, train, message):
 def test_a_missing_image_folder_is_named(tmp_path):
     lay_out(tmp_path, TRAIN)
     (tmp_path / "train").rmdir()
-    with pytest.raises(DataError, match="train is missing: the recipe's `table` names it"):
+    with pytest.raises(DataError, match="train is missing: the recipe's `table` expects images there"):
         read_table(MULTILABEL, tmp_path)
 
 
@@ -120,20 +120,20 @@ def test_images_without_a_box_and_names_without_an_image_are_counted(tmp_path):
     assert table.ids.tolist() == ["007", "9"] and np.isnan(table.boxes[:, 0]).tolist() == [False, True]
     csv = tmp_path / "train.csv"
     assert table.remarks == (
-        f"out.txt: 1 name (8) of no row of {csv}",
-        f"{csv}: left out 1 row (008) of out.txt",
-        f"{csv}: 1 of 2 images are turned, by turned.txt",
-        f"{csv}: 1 row (9) without a box in boxes.csv; the whole image is looked at",
+        f"out.txt: 1 name (8) without a row in {csv}",
+        f"{csv}: left out 1 row (008) listed in out.txt",
+        f"{csv}: 1 of 2 images are turned, as listed in turned.txt",
+        f"{csv}: 1 row (9) without a box in boxes.csv; the whole image is used",
     )
     test = read_test_table(form, tmp_path, table)
     sample = tmp_path / "sample_submission.csv"
     assert test.remarks == (
-        f"{sample}: 1 row (t2) without a box in boxes.csv; the whole image is looked at",
-        f"{sample}: 1 of 2 images are turned, by turned.txt",
+        f"{sample}: 1 row (t2) without a box in boxes.csv; the whole image is used",
+        f"{sample}: 1 of 2 images are turned, as listed in turned.txt",
     )
     (tmp_path / "boxes.csv").write_text("Image,x0,y0,x1,y1\n007.jpg,1,2,3,4\nt1.jpg,0,0,1,1\n")
     assert read_test_table(form, tmp_path, table).remarks[0].startswith(f"{sample}: 2 rows (t2, t1) without a box")
-    with pytest.raises(DataError, match=r"none of its names is that of a row of .*--table\.box-id-column"):
+    with pytest.raises(DataError, match=r"none of its names matches a row of .*--table\.box-id-column"):
         read_table(form, tmp_path)
 
 
@@ -235,7 +235,7 @@ def test_rows_that_are_numbered_clash_with_those_of_an_extra_table(tmp_path):
         train_images="train.csv",
         extra=(ExtraTable(csv="more.csv", images="more.csv"),),
     )
-    line = r"train.csv: 4 ids .* more than once; .* in more.csv others: write a column of ids that differ into"
+    line = r"train.csv: 4 ids .* more than once; .* in train.csv and more.csv together: add a column of unique ids"
     with pytest.raises(DataError, match=line):
         read_table(form, tmp_path)
     for name in ("train.csv", "more.csv"):
@@ -270,7 +270,7 @@ def test_the_sample_may_name_its_answers_otherwise(tmp_path):
 
 
 def test_a_column_of_the_sample_that_nothing_fills_is_an_error_before_any_training(tmp_path):
-    """As with one column for each label, of which the table names one."""
+    """The sample has one column per label, but the table names only one."""
     sample = "id,owl,hen,width\nt1,0.3,0.3,64\n"
     lay_out(tmp_path, "id,owl,hen\n007,1,0\n008,0,1\n", "train/007", "train/008", "test/t1", sample=sample)
     form = TableFormat(task="multiclass", label_column="owl", kept_columns=("width",))

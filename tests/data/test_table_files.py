@@ -1,4 +1,4 @@
-"""One reading for tables of all kinds: by ending, every cell as text, and one line where it cannot be."""
+"""Tables of all kinds are read alike: by ending, every cell as text, and one line for a broken file."""
 
 import sys
 

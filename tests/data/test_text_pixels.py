@@ -1,4 +1,4 @@
-"""Pixels in csv and JSON, beside pandas and json."""
+"""Pixels in csv and JSON, compared with pandas and json."""
 
 import json
 import tracemalloc
@@ -54,7 +54,7 @@ def test_a_table_with_its_index(tmp_path, index):
 
 def test_columns_of_one_name_are_refused(tmp_path):
     digits_frame().assign(id=range(30)).rename(columns={"id": "label"}).to_csv(tmp_path / "train.csv", index=False)
-    with pytest.raises(DataError, match=r"train.csv cannot be read: 1 column \(label\) of the same name$"):
+    with pytest.raises(DataError, match=r"train.csv cannot be read: 1 column \(label\) with the same name$"):
         list_members(tmp_path / "train.csv", None)
 
 
@@ -103,7 +103,7 @@ def test_a_cut_csv_has_one_bad_image(tmp_path):
     (tmp_path / "train.csv").write_bytes(content[:-900])
     assert len(list_members(tmp_path / "train.csv", None) or []) == 30
     assert read_member(str(tmp_path / "train.csv" / "29")) is not None
-    with pytest.raises(DataError, match=r"train.csv/30 cannot be read: its row has \d+ cells, and the first line 785"):
+    with pytest.raises(DataError, match=r"train.csv/30 cannot be read: its row has \d+ cells, but the header 785"):
         read_member(str(tmp_path / "train.csv" / "30"))
 
 
@@ -151,7 +151,7 @@ def test_json_without_pixels_holds_no_images(tmp_path):
 def test_cut_json_is_one_line(tmp_path):
     text = json.dumps(records())
     (tmp_path / "train.json").write_text(text[: len(text) // 2])
-    with pytest.raises(DataError, match=r"train.json cannot be read: it is cut: its last object has no end$"):
+    with pytest.raises(DataError, match=r"train.json cannot be read: it is truncated: its last object has no end$"):
         list_members(tmp_path / "train.json", None)
 
 
@@ -174,7 +174,7 @@ def test_a_file_is_never_held_as_a_whole(tmp_path):
 
 
 def test_what_stands_beside_pixels_is_text_as_in_other_tables(tmp_path):
-    """Whole floats in ids, missing values and lists are written as where no pixels are in the file."""
+    """Whole floats in ids, missing values and lists are written as in a file without pixels."""
     beside = [{"id": 7.0, "tags": ["a", "b"], "angle": None}, {"id": 8.0, "tags": [], "angle": 39.5}]
     (tmp_path / "plain.json").write_text(json.dumps(beside))
     (tmp_path / "pixels.json").write_text(json.dumps([row | {"band": list(range(256))} for row in beside]))

@@ -1,4 +1,4 @@
-"""Text tables of any separator and encoding are read as pandas wrote them; what had to be guessed is remarked."""
+"""Text tables of any separator and encoding come back as pandas wrote them; guesses are remarked."""
 
 import csv
 import gzip
@@ -62,7 +62,7 @@ def test_what_pandas_wrote_comes_back(tmp_path, encoding, separator, name):
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     frame = read_rows(tmp_path / name, remarks)
     pd.testing.assert_frame_equal(frame, FRAME, check_dtype=False)
-    assert remarks == ([f"{tmp_path / name} is no UTF-8: read as cp1252; save it as UTF-8 if names look wrong"]
+    assert remarks == ([f"{tmp_path / name} is not UTF-8: read as cp1252; save it as UTF-8 if names look wrong"]
                        if encoding == "cp1252" else [])  # fmt: skip
 
 
@@ -107,13 +107,13 @@ def test_notes_are_no_table(tmp_path, text):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", bytes(range(256)) * 9, r"a\.csv is no table: it holds bytes that are no text"),
-        ("a.csv", b"\x89PNG\r\n\x1a\n1234", r"a\.csv is no table: it holds bytes"),
-        ("a.csv", "id,label\n1,2\n".encode("utf-16-le"), r"a\.csv is no table: it holds bytes"),
+        ("a.csv", bytes(range(256)) * 9, r"a\.csv is not a table: it contains bytes that are not text"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n1234", r"a\.csv is not a table: it contains bytes"),
+        ("a.csv", "id,label\n1,2\n".encode("utf-16-le"), r"a\.csv is not a table: it contains bytes"),
         ("a.csv", b"\xff\xfei\x00d\x00,", r"a\.csv is not a readable csv table"),
         ("a.csv.gz", b"id,label\n1,2\n", r"a\.csv\.gz is not a readable csv table: Not a gzipped file"),
         ("a.csv.gz", gzip.compress(b"id,label\n" * 999, mtime=0)[:-20], r"a\.csv\.gz is not a readable csv table"),
-        ("a.csv", b"id,label\n1,2,3\n4,5,6\n", r"a\.csv: its rows have more cells than its first line"),
+        ("a.csv", b"id,label\n1,2,3\n4,5,6\n", r"a\.csv: its rows have more cells than its header"),
     ],
 )
 def test_a_broken_file_is_one_line_with_its_path(tmp_path, name, content, message):
@@ -141,10 +141,10 @@ def test_a_quotation_mark_without_another_hides_no_row(tmp_path, marks):
     remarks, row = [], marks.get("at", (5, 20))[0]
     lines = with_marks(tmp_path / "a.tsv", "\t", **marks)
     assert read_rows(tmp_path / "a.tsv", remarks).to_numpy().tolist() == [line.split("\t") for line in lines]
-    assert len(remarks) == 1 and f"a.tsv, line {row + 2}: a quotation mark without another" in remarks[0]
+    assert len(remarks) == 1 and f"a.tsv, line {row + 2}: stray quotation mark" in remarks[0]
     for separator in ",;|":
         with_marks(tmp_path / "a.csv", separator, **marks)
-        with pytest.raises(DataError, match=rf"a\.csv, line {row + 2}: a quotation mark begins a cell"):
+        with pytest.raises(DataError, match=rf"a\.csv, line {row + 2}: a quotation mark opens a cell"):
             read_rows(tmp_path / "a.csv")
 
 

@@ -1,4 +1,4 @@
-"""Images of one breast, study or row are found as units, whose labels agree and which no fold parts."""
+"""Images of one breast, study or row form a unit, whose labels agree and which no fold splits."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def write(folder, **tables):
 
 @pytest.fixture
 def breasts(tmp_path):
-    """Two patients to train on, one of them with two breasts; the sample asks for two of three, and one more."""
+    """Write two training patients, one with two breasts; the sample asks for two of three test units, and one more."""
     write(
         tmp_path,
         train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12,R,1\n8,13,L,0\n7,14,L,0\n",
@@ -66,7 +66,7 @@ def test_groups_are_of_whole_units(breasts):
     assert read_groups(replace(BREASTS, group_column="patient_id"), breasts)["14"] == "7"
     by_pattern = read_table(replace(BREASTS, group_pattern="^([0-9]+)_"), breasts)
     assert by_pattern.groups.tolist() == ["7", "7", "8", "7"]
-    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images are of different groups"):
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) with images of different groups"):
         read_table(replace(BREASTS, group_column="image_id"), breasts)
 
 
@@ -75,10 +75,10 @@ def test_images_of_the_test_set_stand_in_the_order_of_the_sample(breasts):
     assert test.ids.tolist() == ["22", "21", "23", "9_Y"]
     assert test.units.tolist() == ["9_L", "9_R", "9_R", "9_Y"]
     assert test.paths.tolist()[:3] == [str(breasts / f"test/9/{name}.png") for name in (22, 21, 23)]
-    told = "\n".join(test.remarks)
-    assert "1 unit (9_X) that sample_submission.csv does not ask for" in told
-    assert "1 row (9_Y) without an image" in told and "they get a neutral answer" in told
-    assert "3 units of 1 to 2 images, 1 typically" in told
+    remarks = "\n".join(test.remarks)
+    assert "1 unit (9_X) that sample_submission.csv does not ask for" in remarks
+    assert "1 row (9_Y) without an image" in remarks and "they get a neutral answer" in remarks
+    assert "3 units of 1 to 2 images, 1 typically" in remarks
 
 
 def test_the_test_csv_may_name_units_as_the_training_table_does(breasts):
@@ -93,7 +93,7 @@ def test_the_test_csv_may_name_units_as_the_training_table_does(breasts):
         (
             replace(BREASTS, test_csv=None),
             {},
-            "sample_submission.csv names units, and not their images.*--table.test-csv",
+            "sample_submission.csv names units, but not their images.*--table.test-csv",
         ),
         (replace(BREASTS, test_csv="gone.csv"), {}, "gone.csv is missing"),
         (BREASTS, {"test": "patient_id,image_id\n9,21\n"}, "test.csv has no column laterality"),
@@ -113,11 +113,11 @@ def test_test_images_that_cannot_be_told_are_refused(breasts, form, tables, mess
 
 def test_labels_of_one_unit_agree(breasts):
     write(breasts, train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12,R,1\n8,13,L,0\n7,14,L,1\n")
-    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images have different labels"):
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) with images of different labels"):
         read_table(BREASTS, breasts)
     numbers = replace(BREASTS, task="regression", label_column="age")
     write(breasts, train="patient_id,image_id,laterality,age\n7,11,L,0.5\n7,12,R,1\n8,13,L,0\n7,14,L,0.25\n")
-    with pytest.raises(DataError, match=r"1 unit \(7_L\) whose images have different labels"):
+    with pytest.raises(DataError, match=r"1 unit \(7_L\) with images of different labels"):
         read_table(numbers, breasts)
     several = replace(BREASTS, task="multilabel", label_column="signs")
     write(breasts, train="patient_id,image_id,laterality,signs\n7,11,L,a b\n7,12,R,a\n8,13,L,b\n7,14,L,b a\n")
@@ -131,7 +131,7 @@ def test_answers_are_of_units(breasts):
     with pytest.raises(DataError, match=r"no answer for 1 id \(9_Z\)"):
         read_answers(BREASTS, breasts / "answers.csv", ("0", "1"), np.array(["9_L", "9_Z"]))
     write(breasts, answers="patient_id,image_id,laterality,cancer\n9,21,R,1\n9,22,L,0\n9,23,R,0\n")
-    with pytest.raises(DataError, match=r"1 unit \(9_R\) whose images have different labels"):
+    with pytest.raises(DataError, match=r"1 unit \(9_R\) with images of different labels"):
         read_answers(BREASTS, breasts / "answers.csv", ("0", "1"), asked)
 
 
@@ -207,7 +207,7 @@ def test_no_fold_parts_a_unit(tmp_path):
 
 @pytest.mark.parametrize("rows", ["{id}_{label}", "part"])
 def test_units_of_a_long_sample_are_named_by_its_images(tmp_path, rows):
-    """What an ensemble asks for, and the test table, are of the same units."""
+    """An ensemble asks for the same units as the test table."""
     ids = ["C_y1", "C_y2", "D_y1", "D_y2"] if "{" in rows else ["C", "C", "D", "D"]
     sample = "row,part,v\n" + "".join(f"{name},y{1 + row % 2},0.5\n" for row, name in enumerate(ids))
     if "{" in rows:
@@ -247,7 +247,7 @@ def test_a_study_is_found_in_another_unicode_form(tmp_path):
 
 def test_rows_that_name_no_unit_are_refused(breasts):
     write(breasts, train="patient_id,image_id,laterality,cancer\n7,11,L,0\n7,12, ,1\n8,13,,0\n")
-    with pytest.raises(DataError, match=r"2 rows \(12, 13\) without a cell in patient_id or laterality"):
+    with pytest.raises(DataError, match=r"2 rows \(12, 13\) with an empty cell in patient_id or laterality"):
         read_table(BREASTS, breasts)
 
 

@@ -1,4 +1,4 @@
-"""Numbers in images' files are sampled as they are; percentiles are numpy's, and what is odd is one line."""
+"""Numbers in image files are sampled faithfully; percentiles are NumPy's, and oddities are one line."""
 
 import cv2
 import numpy as np
@@ -32,14 +32,14 @@ def test_files_that_cannot_be_read_are_passed_over(tmp_path):
     (tmp_path / "1.png").write_bytes(b"no picture")
     survey = measure_values(paths, ImageReader(size=(8, 8)))
     np.testing.assert_array_equal(survey.numbers, np.sort(images[[0, 2]].ravel()))
-    with pytest.raises(DataError, match=r"none of 1 images has values that can be read: .*1.png"):
+    with pytest.raises(DataError, match=r"none of 1 images has readable values: .*1.png"):
         measure_values(paths[1:2], ImageReader(size=(8, 8)))
 
 
 def test_percentiles_at_one_value_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((9, 7), 7, np.uint16))
     survey = measure_values([str(tmp_path / "a.png")], ImageReader(size=(8, 8)))
-    with pytest.raises(DataError, match=r"`images.white`: 1% and 99% of 1 images lie at the same value 7"):
+    with pytest.raises(DataError, match=r"`images.white`: the values at 1% and 99% are both 7"):
         survey.range_between(1, 99)
 
 
@@ -58,7 +58,7 @@ def test_images_that_show_nothing_are_told():
 
 
 def test_large_images_are_sampled_in_all_channels_and_rows(tmp_path):
-    """Every so many numbers would be those of one channel, or of some columns."""
+    """A fixed step would take the numbers of one channel, or of a few columns."""
     array = np.zeros((256, 256, 4), np.uint16)
     array[:] = np.arange(1, 5) * 1000
     array[::2] //= 2

@@ -1,4 +1,4 @@
-"""One warp equals what Pillow and numpy do step by step."""
+"""One warp equals what Pillow and NumPy do step by step."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def smooth(height=40, width=56, channels=3):
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
 @pytest.mark.parametrize("border", [REFLECT, cv2.BORDER_CONSTANT])
 def test_a_general_warp_equals_pillow(channels, border):
-    """Where the result looks into the image; what lies beyond is compared with an image that was padded before."""
+    """Compare within the image; beyond it, with an image that was padded before."""
     image = smooth(channels=channels)
     affine = join(shift(30, 25), rotate(20), shear(5), scale(1.3, 0.9), shift(-28, -20))
     ours = warp(image, affine, (48, 60), border=border)

@@ -49,10 +49,10 @@ def regroup(data: Path) -> None:
 
 
 CHANGES = {
-    reverse_labels: "the labels stand in another order",
+    reverse_labels: "the labels are in another order",
     add_label: "1 label (99) added",
     lose_row: "rows: 72 -> 71",
-    reorder_rows: "the rows stand in another order",
+    reorder_rows: "the rows are in another order",
     correct_label: "rows have other labels",
     regroup: "rows are in other folds",
 }

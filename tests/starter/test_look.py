@@ -84,10 +84,10 @@ def test_files_that_are_not_tables_are_named(leaves):
     (leaves / "photo.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     _, odd = guess_with_oddities(leaves)
     for name, fault in (
-        ("config.json", "holds no table that is understood: it is an object of train, model"),
+        ("config.json", "holds no table in a known form: it is an object of train, model"),
         ("cut.json", "is broken JSON"),
         ("half.parquet", "cannot be read"),
-        ("photo.csv", "is no table: it holds bytes that are no text"),
+        ("photo.csv", "is not a table: it contains bytes that are not text"),
     ):
         assert sum(line.startswith(f"{leaves / name} {fault}") for line in odd) == 1, name
     assert "files of other types are ignored: 1 .txt" in odd and len(odd) == 5

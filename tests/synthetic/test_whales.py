@@ -47,7 +47,7 @@ def test_counts_are_those_of_the_size(made):
         assert (table.targets < 0).sum() == size.unknown_train
         assert len(test) == size.test + size.unknown_test and (answers < 0).sum() == size.unknown_test
     remarks = " | ".join(made["csv"][0].remarks)
-    assert "2 labels (" in remarks and "merged into another, with 6 rows" in remarks and "left out 3 rows" in remarks
+    assert "2 labels (" in remarks and "merged into others, with 6 rows" in remarks and "left out 3 rows" in remarks
     assert made["folders"][0].remarks == ()
 
 
