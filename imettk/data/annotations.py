@@ -93,7 +93,7 @@ def find_boxes(
     return rows
 
 
-def tell_turned(csv: Path, turned_csv: str | None, turned: np.ndarray, remarks: list[str]) -> None:
+def remark_turned(csv: Path, turned_csv: str | None, turned: np.ndarray, remarks: list[str]) -> None:
     """Remark how many images of `csv` are turned, bool (N,), if the recipe lists such images."""
     if turned_csv is not None:
         remarks.append(f"{csv}: {int(turned.sum())} of {len(turned)} images are turned, as listed in {turned_csv}")

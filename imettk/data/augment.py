@@ -209,11 +209,11 @@ class Augmentation:
         erasing: float = 0.0,
     ) -> None:
         settings: dict[str, Any] = {"seed": seed, "size": size, "channels": channels, "erasing": erasing}
-        self._made_of = pipeline, settings
+        self._made_of = pipeline, settings  # for `__reduce__`
         self._seed = seed
         row = AUGMENTATIONS[pipeline] if isinstance(pipeline, str) else pipeline
         transforms = list(row.load()(size, channels))
-        if erasing:
+        if erasing:  # last, on the final pixels: later transforms would blend the rectangle into the image
             transforms.append(A.Erasing(scale=(0.02, 0.33), ratio=(0.3, 3.3), fill="random_uniform", p=erasing))
         # A leading warp is called directly: albumentations needs 70 us to call a transform, while mirroring an image
         # takes 20.

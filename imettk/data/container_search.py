@@ -19,11 +19,11 @@ from imettk.errors import DataError
 
 
 def find_members(
-    names: pd.Series, csv: Path, folder: Path, table_format: TableFormat, remarks: list[str], *, alone: bool
+    names: pd.Series, csv: Path, folder: Path, table_format: TableFormat, remarks: list[str], *, unshared: bool
 ) -> np.ndarray | None:
     """Return the member of each name, str (N,), "" for a name without one; None if `folder` is not a container.
 
-    Members that no row names become a remark if the container belongs to this table alone.
+    Members that no row names become a remark unless other tables use the container too.
 
     Raises:
         DataError: the container cannot be read, or a name matches several members.
@@ -50,12 +50,12 @@ def find_members(
         raise DataError(f"{csv}: {list_names(doubtful, 'id')} that may mean several images in {folder}, or share one")
     files = np.array([files[0] if files else "" for files in matches], object)
     used = {file.replace("*", channel) for file in files for channel in channels or ("",)}
-    if alone and (spare := [name for name in members if name not in used]):
+    if unshared and (spare := [name for name in members if name not in used]):
         remarks.append(f"{folder}: {list_names(spare, 'image')} without a row in the table")
     return as_text(files)
 
 
-def say_members(names: pd.Series, folder: Path, table_format: TableFormat) -> str | None:
+def describe_expected_member(names: pd.Series, folder: Path, table_format: TableFormat) -> str | None:
     """Return the name that the first row's image would have in a container, and the names there; None if it is none."""
     if (members := list_members(folder, table_format.pixel_shape)) is None:
         return None

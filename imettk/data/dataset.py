@@ -109,6 +109,7 @@ class ImageDataset(Dataset[Batch]):
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         shape = (len(request.rows), *self._image_size, self._source.channels)
+        # uint8 as far as the device: a quarter of the bytes of float32 to copy between processes and to the GPU.
         pixels = torch.empty(shape, dtype=torch.uint8) if get_worker_info() is None else _SLOTS.take(shape)
         images = pixels.numpy()
         faults = []
@@ -121,7 +122,7 @@ class ImageDataset(Dataset[Batch]):
                 if not self._skip_bad:
                     raise
                 faults.append((number, str(error)))
-                images[place] = 0
+                images[place] = 0  # the slot holds an earlier batch
                 weights = torch.ones(len(request.rows)) if weights is None else weights
                 weights[place] = 0
                 continue
@@ -188,6 +189,7 @@ def load_batches(
     slots: deque[Tensor] = deque(maxlen=(PREFETCH + 1) * num_workers)
     deaths = 0
     while True:
+        # After the death of a worker a new loader begins with the pending requests.
         loader = DataLoader(
             _CarriesErrors(dataset),
             batch_size=None,  # a request is already a batch

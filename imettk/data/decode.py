@@ -176,7 +176,7 @@ def decode_any(
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_say_why(error, content)) from None
+        raise ValueError(_describe_error(error, content)) from None
 
 
 def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
@@ -200,7 +200,7 @@ def decode_numbers(content: bytes, frame: NumberedFrame = None) -> np.ndarray:
                 colours = np.asarray(image.convert("RGB") if image.mode in ("P", "PA") else image)
             return colours[:, :, :-1] if image.mode in ("RGBA", "LA") else colours  # alpha is not brightness
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others besides OSError
-        raise ValueError(_say_why(error, content)) from None
+        raise ValueError(_describe_error(error, content)) from None
 
 
 def _seek(image: Image.Image, frame: NumberedFrame) -> None:
@@ -262,7 +262,7 @@ def find_fault(content: bytes) -> str | None:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
     except Exception as error:
-        return _say_why(error, content)
+        return _describe_error(error, content)
     return None
 
 
@@ -308,7 +308,7 @@ def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
     return pixels
 
 
-def _say_why(error: Exception, content: bytes) -> str:
+def _describe_error(error: Exception, content: bytes) -> str:
     """Return one line about why a file cannot be read; name what it is instead if that is recognised."""
     if isinstance(error, UnidentifiedImageError) and (stranger := name_stranger(content)):
         return stranger

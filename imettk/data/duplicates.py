@@ -66,6 +66,7 @@ def near_pairs(
     """
     pairs, distances = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
     filled = np.ones(hashes.shape, bool) if blank is None else ~blank
+    # Blocks of rows against all later ones: the distances of a block fit in memory, and half of all pairs are skipped.
     for first in range(0, len(hashes), BLOCK):
         rows = slice(first, first + BLOCK)
         largest = np.zeros((len(hashes[rows]), len(hashes) - first), np.uint8)
@@ -121,6 +122,7 @@ def second_look(thumb: np.ndarray, other: np.ndarray) -> float:
     floor agree nearly everywhere. On clothing photos, 98% of copies (cropped by up to 8% per side, brightened, a third
     of the size, JPEG at quality 10) lie below 0.45, and all pairs of different things above 0.5.
     """
+    # Blurred, so that JPEG artefacts and resampling do not count as differences.
     first, second = (cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32) for image in (thumb, other))
     affine = np.eye(2, 3, dtype=np.float32)
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
@@ -130,6 +132,7 @@ def second_look(thumb: np.ndarray, other: np.ndarray) -> float:
         return 1.0
     inverse = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(second, affine, (THUMB, THUMB), flags=inverse)
+    # Pixels that the aligned thumbnail covers completely: a cropped copy is compared only where it overlaps.
     seen = cv2.warpAffine(np.ones((THUMB, THUMB), np.float32), affine, (THUMB, THUMB), flags=inverse) > 0.999
     if seen.mean() < 0.5:  # aligned mostly out of the picture, any residual would be small
         return 1.0

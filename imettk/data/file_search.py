@@ -43,7 +43,7 @@ class Search:
         self._roots = [tree] if data is None else [tree, data]
         self._known_ends: dict[tuple[str, ...], list[list[_End]]] = {}
 
-    def find_all(self, names: Sequence[str], leaving: Collection[str] = ()) -> _Found:
+    def find_all(self, names: Sequence[str], leaving: Collection[str] = ()) -> _Matches:
         """Return the files that each name refers to.
 
         Args:
@@ -55,12 +55,12 @@ class Search:
             if not (matches := [] if leaves else self.here(name)):
                 matches, ways[row] = self.elsewhere(name, leaves=leaves)
             files.append(matches)
-        passed = {row: files[row][0] for row in self._not_meant(names, files, ways)}
-        for row in passed:
+        companions = {row: files[row][0] for row in self._find_companions(names, files, ways)}
+        for row in companions:
             files[row], ways[row] = [], HERE
-        return _Found(files, ways, passed)
+        return _Matches(files, ways, companions)
 
-    def _not_meant(self, names: Sequence[str], files: Sequence[Sequence[str]], ways: np.ndarray) -> Iterator[int]:
+    def _find_companions(self, names: Sequence[str], files: Sequence[Sequence[str]], ways: np.ndarray) -> Iterator[int]:
         """Yield the rows whose files look like masks and similar companions of images, not like images.
 
         They lie below the folder that holds most images and share their names, or have an ending that most of the other
@@ -135,7 +135,7 @@ class Search:
         """Return the files by the longest end of the path that exists, from the images' folder or the data folder."""
         *way, base = _STEPS.split(name)
         way = [step for step in way if step not in ("", ".")]
-        if ".." in way:
+        if ".." in way:  # steps before the last `..` lead somewhere else
             way = way[len(way) - way[::-1].index("..") :]
         if base in ("", name):
             return []
@@ -169,18 +169,18 @@ class Search:
         return inside if len(inside) <= len(inner) else f"{self._back}/{inner}/"
 
 
-class _Found(NamedTuple):
+class _Matches(NamedTuple):
     """The files that names refer to.
 
     Attributes:
         files: files of each name.
         ways: how each was found, int (N,).
-        passed: files, by row, that were found but count as missing (see `_not_meant`).
+        companions: files, by row, that were found but count as missing (see `_find_companions`).
     """
 
     files: list[list[str]]
     ways: np.ndarray
-    passed: dict[int, str]
+    companions: dict[int, str]
 
 
 class _End(NamedTuple):

@@ -114,7 +114,7 @@ class FileTree:
             todo += [f"{inner}/{name}" for name in listing.folders]
             with_links += [inner] if listing.links else []
         self._walked = dict(sorted(listings.items()))
-        if self._below is not None and not self._below.is_of(self._walked):
+        if self._below is not None and not self._below.is_of(self._walked):  # any listing was replaced
             self._below = None
         return self._walked
 
@@ -211,5 +211,6 @@ def _scan(path: str) -> _Listing:
             if entry.is_symlink():
                 links.append(entry.name)
     shown = tuple(name for name in folders if name[0] != ".")
+    # A folder that has just changed may change again within the same tick of the clock: it is listed again next time.
     changed = status.st_mtime_ns if settled else 0
     return _Listing(frozenset(files), shown, tuple(links), changed, (status.st_dev, status.st_ino))

@@ -125,7 +125,7 @@ def make_table_folds(
     fold_of_group = np.full(member.max(initial=0) + 1, ONLY_TRAINS, np.int64)
     if identities is not None:
         fold_of_group = _by_identity(identities, member, plan, kept=folds == ONLY_TRAINS, deals=deals)
-    for source in range(len(validates)):
+    for source in range(len(validates)):  # in order: groups of an earlier table decide for later ones
         rows = np.flatnonzero((sources == source) & (folds == ONLY_TRAINS))
         dealt = fold_of_group[member[rows]]
         folds[rows[dealt >= 0]] = dealt[dealt >= 0] if validates[source] else LEFT_OUT

@@ -77,6 +77,7 @@ def hash_images(
         bad={},
     )
 
+    # One pass per image: reading the file for its hash and decoding it share the cost of the disk.
     def work(row: int) -> None:
         try:
             digest = hashlib.sha256(b"".join(read_content(path) for path in files[row]))

@@ -128,7 +128,7 @@ def _read_png(content: bytes) -> Header | None:
     Most ancillary chunks are spare: OpenCV takes nothing from them, but libpng prints a line for each broken one,
     every time the file is decoded.
     """
-    width, height = struct.unpack_from(">II", content, 16)
+    width, height = struct.unpack_from(">II", content, 16)  # IHDR is always the first chunk
     if content[25] not in (0, 2, 3) or 0 in (height, width):
         return None
     at, end, whole = 8, len(content), False

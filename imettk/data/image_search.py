@@ -35,12 +35,12 @@ def find_images(
     table_format: TableFormat,
     remarks: list[str],
     *,
-    alone: bool,
+    unshared: bool,
 ) -> np.ndarray:
     """Return the file of each name as a path from the folder, str (N,); "" if there is none.
 
     An image of several files keeps its `*` for the channel. Images found in another way than by name and suffix become
-    a remark, as do images without a row if the folder belongs to this table alone.
+    a remark, as do images without a row unless other tables use the folder too.
 
     Raises:
         DataError: the folder is missing, a name matches several files, two match the same, or one leads out of the
@@ -57,24 +57,26 @@ def find_images(
     matches = search.find_all(names.tolist(), leaving)
     ways, files = matches.ways, np.array([files[0] if files else "" for files in matches.files], object)
     doubtful = {row: files for row, files in enumerate(matches.files) if len(files) > 1}
-    _refuse_doubt(names, doubtful, ways, csv, folder)
+    _refuse_ambiguous(names, doubtful, ways, csv, folder)
     if leaving:
         refuse_leaving(names[files == ""], csv, folder, data_dir)
     _refuse_shared(names, files, csv, folder)
     remarks += [f"{folder}/{fault}" for fault in search.tree.unread]
-    _tell_others(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
+    _remark_other_names(names[ways == HERE], files[ways == HERE], suffix, csv, remarks)
     remarks += [f"{csv}: {text}" for text in _describe_ways(names, files, ways, folder, data_dir)]
-    if matches.passed:
-        lost = [f"{names.iloc[row]} is {file}" for row, file in matches.passed.items()]
+    if matches.companions:
+        lost = [f"{names.iloc[row]} is {file}" for row, file in matches.companions.items()]
         remarks.append(f"{csv}: {list_names(lost, 'row')} without an image beside those of most rows in {folder}")
-    if alone:
+    if unshared:
         used = {file.replace("*", channel) for file in files for channel in channels} if channels else set(files)
         used = set(map(plain_path, used))
-        _tell_spare(used, search.tree, suffix, folder, remarks)
+        _remark_spare(used, search.tree, suffix, folder, remarks)
     return as_text(files)
 
 
-def _refuse_doubt(names: pd.Series, doubtful: dict[int, list[str]], ways: np.ndarray, csv: Path, folder: Path) -> None:
+def _refuse_ambiguous(
+    names: pd.Series, doubtful: dict[int, list[str]], ways: np.ndarray, csv: Path, folder: Path
+) -> None:
     """Raise `DataError` if names match several files each."""
     if doubtful:
         examples = [f"{names.iloc[row]}: {' or '.join(files[:2])}" for row, files in doubtful.items()]
@@ -99,7 +101,7 @@ def plain_path(file: str) -> str:
     return posixpath.normpath(file) if "./" in file or "//" in file else file
 
 
-def _tell_others(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:
+def _remark_other_names(names: pd.Series, files: np.ndarray, suffix: str, csv: Path, remarks: list[str]) -> None:
     """Remark files that are not named exactly by id and suffix."""
     both = zip(names.tolist(), files.tolist(), strict=True)
     pairs = [f"{name} is {file}" for name, file in both if file and file != name + suffix]
@@ -126,7 +128,7 @@ def _describe_ways(
         yield f"{count} {text}: {printable(f'{names.iloc[rows[0]]} is {path}')}"
 
 
-def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
+def _remark_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remarks: list[str]) -> None:
     """Remark images in the folder without a row; also those below if rows name any there."""
     ending = suffix.rpartition("*")[2]
     others = tree.files() - used
@@ -143,7 +145,7 @@ def _tell_spare(used: set[str], tree: FileTree, suffix: str, folder: Path, remar
         remarks.append(f"{folder}: {list_names(sorted(spare), 'image')} without a row in the table")
 
 
-def say_where(names: pd.Series, folder: Path, table_format: TableFormat) -> str:
+def describe_expected_file(names: pd.Series, folder: Path, table_format: TableFormat) -> str:
     """Return the expected name of the first row's image, and a file that another suffix would match."""
     suffix, name = table_format.image_suffix, str(names.iloc[0])
     text = f"that of {printable(name)} would be {printable(name + suffix)}"

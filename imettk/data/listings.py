@@ -31,15 +31,15 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
         state = "not a folder" if top.exists() else "missing"
         raise DataError(f"{top} is {state}: with `table.train_folders` it must hold one folder of images per identity")
     ids: list[str] = []
-    passed: dict[str, list[str]] = {"odd": [], "part": [], "empty": []}
+    skipped: dict[str, list[str]] = {"odd": [], "part": [], "empty": []}
     for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
         if not folder.is_dir() or folder.name.startswith("."):
-            passed["odd"] += [folder.name] if not folder.name.lower().endswith(TABLE_ENDINGS) else []
+            skipped["odd"] += [folder.name] if not folder.name.lower().endswith(TABLE_ENDINGS) else []
         elif is_part(folder.name):
-            passed["part"].append(folder.name)
+            skipped["part"].append(folder.name)
         else:
-            files = _list_files(folder.path, folder.name, passed["odd"])
-            passed["empty"] += [] if files else [folder.name]
+            files = _list_files(folder.path, folder.name, skipped["odd"])
+            skipped["empty"] += [] if files else [folder.name]
             ids += files
     if not ids:
         raise DataError(
@@ -47,7 +47,7 @@ def list_folders(table_format: TableFormat, data_dir: Path, remarks: list[str]) 
             "to read a table instead, set --table.train-folders False"
         )
     refuse_odd_names(top, ids)
-    _tell_passed(top, passed, remarks)
+    _remark_skipped(top, skipped, remarks)
     twice = sorted(name for name, count in Counter(map(_file_name, ids)).items() if count > 1)
     if twice:
         remarks.append(
@@ -111,15 +111,15 @@ def _list_files(path: str, label: str, odd: list[str]) -> list[str]:
     return sorted(files)
 
 
-def _tell_passed(top: Path, passed: dict[str, list[str]], remarks: list[str]) -> None:
+def _remark_skipped(top: Path, skipped: dict[str, list[str]], remarks: list[str]) -> None:
     """Remark skipped entries."""
-    if odd := passed["odd"]:
+    if odd := skipped["odd"]:
         remarks.append(
             f"{top}: skipped {list_names(sorted(odd), 'entry', 'entries')} other than images in a label's folder"
         )
-    if part := passed["part"]:
+    if part := skipped["part"]:
         remarks.append(f"{top}: skipped {list_names(part, 'folder')} named like a part of the data, not like a label")
-    if empty := passed["empty"]:
+    if empty := skipped["empty"]:
         remarks.append(f"{top}: {list_names(empty, 'folder')} without images")
 
 

@@ -152,7 +152,7 @@ def training_rows(table_format: TableFormat) -> LongRows | None:
     )
 
 
-def say_what_to_do(table_format: TableFormat) -> str:
+def advise_on_repeats(table_format: TableFormat) -> str:
     """Return advice for the end of a message about repeated ids in a training table."""
     task, option = TASKS[table_format.task], "--table.join-rows True"
     if table_format.label_columns:

@@ -16,7 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from imettk.data.csv_files import list_names
-from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, tell_pixels
+from imettk.data.table_files import ID_NAME, FileRows, as_cell, as_id, holds_pixels, remark_pixels
 from imettk.errors import DataError
 
 MOST_NUMERIC = 1000  # columns of numbers; if there are more, each is a pixel
@@ -92,7 +92,7 @@ def _choose(
     nested = [name for name, kind in kinds.items() if types.is_nested(kind) and name not in pixels]
     if nested and (head := read_head(nested)) is not None:
         pixels |= {name for name in nested if any(map(holds_pixels, head.column(name).to_pylist()))}
-    tell_pixels(path, [name for name in kinds if name in pixels], remarks)
+    remark_pixels(path, [name for name in kinds if name in pixels], remarks)
     if not (kept := [name for name in kinds if name not in pixels]):
         raise DataError(f"{path} holds no table, only pixels")
     return kept

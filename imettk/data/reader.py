@@ -205,7 +205,7 @@ class ImageReader:
     ) -> np.ndarray:
         # OpenCV reads only the first frame, so any selection goes to Pillow.
         header = read_header(content) if channels in (1, 3) and self.frame is None else None
-        if header is None:
+        if header is None:  # rare or suspicious: Pillow is slower but right
             pixels = decode_any(
                 content,
                 channels=channels,
@@ -221,6 +221,7 @@ class ImageReader:
         if whole:
             return self._decode_fast(content, header, channels, 1, facts)
         swap = header.transposed and self.orient
+        # The region is known before decoding, so a large JPEG is decoded just above the size that is needed.
         frame = self._frame((header.width, header.height) if swap else (header.height, header.width), box)
         reduction = _choose_reduction(frame) if self.reduce and header.reducible else 1
         return self._fit(self._decode_fast(content, header, channels, reduction, facts), frame, reduction)
@@ -264,7 +265,10 @@ class ImageReader:
         top, left = int(frame.top / reduction), int(frame.left / reduction)
         bottom = min(height, max(top + 1, round(frame.bottom / reduction)))
         right = min(width, max(left + 1, round(frame.right / reduction)))
-        if (bottom - top, right - left) != (height, width):
+        if (bottom - top, right - left) != (
+            height,
+            width,
+        ):  # after decoding: OpenCV decodes only whole images
             pixels = pixels[top:bottom, left:right]
         pixels = resize(pixels, (frame.height, frame.width), fast=self.fast_resize)
         if (frame.height, frame.width) == self.size:

@@ -62,6 +62,7 @@ def train_requests(
     """
     steps_per_epoch = count_steps(samples_per_epoch, batch_size)
     epoch = -1
+    # Everything below follows from `step` alone, so a resumed training requests exactly the batches that were left.
     for step in range(first_step, last_step):
         if first_epoch + step // steps_per_epoch != epoch:
             epoch = first_epoch + step // steps_per_epoch
@@ -69,7 +70,7 @@ def train_requests(
         first = step % steps_per_epoch * batch_size
         positions = np.arange(first, min(first + batch_size, samples_per_epoch))
         for micro_batch in np.array_split(positions, accumulate):
-            if size > 1:
+            if size > 1:  # split after accumulation: the micro-batches are those of a single process
                 micro_batch = np.array_split(micro_batch, size)[rank]
             yield BatchRequest(epoch, micro_batch, rows[micro_batch])
 

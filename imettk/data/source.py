@@ -67,7 +67,7 @@ def cache_key(reader: ImageReader, kind: str, quality: int, names: Iterable[str]
         names: names of its images; see `image_names`.
     """
     settings = reader.settings() | {"kind": kind} | ({"quality": quality} if kind == "jpeg" else {})
-    if any(".tif" in name.lower() for name in names):
+    if any(".tif" in name.lower() for name in names):  # caches without TIFFs keep the key of earlier versions
         settings["tiff"] = TIFF_VERSION
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -136,9 +136,10 @@ class ImageSource:
         if cache.stamps is None:
             return same
         then = cache.stamps.take(rows)
+        # Same size, other time: a mounted copy of a data set has new times, so the content decides.
         places = np.flatnonzero(same & (then.times != times))
         same[places] = hash_files(self._paths[places], self._reader.channel_files) == then.hashes[places]
-        self._hashes[same], self._hashed[same] = then.hashes[same], True
+        self._hashes[same], self._hashed[same] = then.hashes[same], True  # so that `fingerprint` opens no file either
         return same
 
     def fingerprint(self, rows: np.ndarray) -> str:

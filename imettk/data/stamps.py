@@ -120,6 +120,7 @@ class _Holders:
 
     def digest(self, holder: str) -> bytes:
         """Return a hash of a container's whole content."""
+        # Kept for the process by the file's identity: a container of several GB must not be read once per table.
         status = self.stat(holder)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with _HASHING:  # one thread reads the file, the others wait for its result
@@ -140,7 +141,7 @@ def _stat(path: str, channel_files: Sequence[str], holders: _Holders) -> tuple[i
             status = os.stat(file) if holder is None else holders.stat(holder)
         except (OSError, ValueError):
             return MISSING, 0
-        size, time = size + status.st_size, (time + status.st_mtime_ns) % 2**62
+        size, time = size + status.st_size, (time + status.st_mtime_ns) % 2**62  # sums stay within int64
     return size, time
 
 
@@ -169,6 +170,7 @@ def _sample(file: str, digest: hashlib.blake2b) -> None:
     """Hash a file's size, head, middle and tail."""
     with open(file, "rb", buffering=0, opener=_open_at_once) as opened:
         size = os.fstat(opened.fileno()).st_size
+        # 12 kB instead of the whole file: a changed image practically always changes its size, head, middle or tail.
         digest.update(size.to_bytes(8, "little"))
         last = max(0, size - SAMPLE_BYTES)
         for start in sorted({0, last // 2, last}):

@@ -71,6 +71,7 @@ def _deal(
     # Random fractions break ties: folds that lack the same are taken in an order of the seed, not always the first.
     filled = rng.random((units.shape[1], num_folds)) * 1e-6
     folds = np.zeros(len(sizes), np.int64)
+    # One row at a time: each deal depends on those before. Slices of the sparse matrix's arrays keep it at 7 us a row.
     for number, unit in enumerate(order.tolist()):
         span = slice(starts[unit], starts[unit + 1])
         label, count = columns[span], counts[span]

@@ -125,11 +125,13 @@ def survey_images(
         progress_bar("read images" if cache is None else "cache images", total=len(names), unit="image") as bar,
     ):
         warnings.filterwarnings("ignore", module="PIL")  # about files that it reads nevertheless
+        # Threads, not processes: OpenCV and Pillow release the GIL while they decode, and pixels need not be sent.
         maker = _PartMaker(pool, read, shape, cache, {} if notes is None else notes, bar.update)
         for part in range(plan.num_parts):
             rows = plan.rows(part)
             lines = json.dumps([[names[row], int(stamps.hashes[row])] for row in rows])
             contents.append(hashlib.sha256(lines.encode()).hexdigest())
+            # A part that a killed run finished is kept if its images, their hashes and the settings are the same.
             values = None if cache is None else _finished_part(cache, part, contents[part])
             if values is None:
                 values = maker.make(part, rows, contents[part])

@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import TableFormat
-from imettk.data.annotations import find_boxes, is_named, read_names, tell_turned
+from imettk.data.annotations import find_boxes, is_named, read_names, remark_turned
 from imettk.data.asked_rows import find_asked, read_asked
 from imettk.data.auxiliary import read_auxiliary
-from imettk.data.container_search import member_paths, read_training, say_members
+from imettk.data.container_search import describe_expected_member, member_paths, read_training
 from imettk.data.csv_files import as_text, list_names, require_columns, require_unique
 from imettk.data.identities import merge_labels, merged_into, read_merged
 from imettk.data.image_names import name_images, name_test_images
-from imettk.data.image_search import say_where
+from imettk.data.image_search import describe_expected_file
 from imettk.data.label_cells import read_cells
 from imettk.data.labels import Labels, count_votes, list_labels, make_targets, split
 from imettk.data.listings import labels_of_ids, list_files, list_folders, short_names
-from imettk.data.long_rows import join_rows, say_what_to_do, training_rows
+from imettk.data.long_rows import advise_on_repeats, join_rows, training_rows
 from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.units import (
     UNIT,
@@ -44,7 +44,7 @@ class _Part(NamedTuple):
     form: TableFormat
     csv: Path
     frame: pd.DataFrame
-    alone: bool
+    unshared: bool
 
 
 def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
@@ -71,7 +71,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
     for item in fields(LabelledTable):
         columns = [getattr(part, item.name) for part in parts]
         if isinstance(columns[0], np.ndarray):
-            if item.name in ("groups", "units"):
+            if item.name in ("groups", "units"):  # tables without them: each row is a group of its own
                 columns = [part.ids if column is None else column for part, column in zip(parts, columns, strict=True)]
             arrays[item.name] = np.concatenate(columns)
     names = {"label_groups": labels.groups, "label_titles": labels.titles}
@@ -163,14 +163,13 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         frame = pd.DataFrame({table_format.id_column: units})
         frame = name_test_images(table_format, data_dir, csv, frame, remarks)
     ids, suffix = frame[table_format.id_column], table_format.image_suffix
-    alone = _users(table_format)[table_format.test_images] == 1
-    files = find_files(table_format, csv, frame, folder, data_dir, remarks, alone=alone)
+    unshared = _users(table_format)[table_format.test_images] == 1
+    files = find_files(table_format, csv, frame, folder, data_dir, remarks, unshared=unshared)
     has_image = files != ""
     if len(ids) and not has_image.any():
-        names = name_images(table_format, frame)
-        where = say_members(names, folder, table_format) or say_where(names, folder, table_format)
+        expected = _describe_expected(table_format, frame, folder)
         raise DataError(
-            f"{csv}: {list_names(ids, 'row')} without an image in {folder} ({where}): is that the right folder?"
+            f"{csv}: {list_names(ids, 'row')} without an image in {folder} ({expected}): is that the right folder?"
         )
     if table_format.has_units and not (kept := has_image | ~frame[UNIT].isin(frame[UNIT][has_image]).to_numpy()).all():
         remarks.append(
@@ -185,7 +184,7 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
         remarks.append(f"{csv}: {describe_units(frame[UNIT].to_numpy(str))}")
     boxes = find_boxes(table_format, data_dir, csv, ids, ids, remarks, needed=False)
     turned = is_named(read_names(table_format.turned_csv, data_dir), ids, suffix)
-    tell_turned(csv, table_format.turned_csv, turned, remarks)
+    remark_turned(csv, table_format.turned_csv, turned, remarks)
     return SampleTable(
         ids=as_text(ids),
         paths=_paths(folder, np.where(has_image, files, ids + suffix)),
@@ -207,21 +206,21 @@ def _read_frame(table_format: TableFormat, csv: Path, remarks: list[str]) -> pd.
     beside = [column for column in (*named_by, *table_format.path_columns) if column is not None]
     if (long := training_rows(table_format)) is not None:
         require_columns(frame, csv, [*long.columns, *beside])
-        taught = [column for column in table_format.auxiliary_columns if column in frame.columns]
-        frame = long.gather(frame, csv, agree=[*beside, *taught])
+        auxiliary = [column for column in table_format.auxiliary_columns if column in frame.columns]
+        frame = long.gather(frame, csv, agree=[*beside, *auxiliary])
     require_columns(frame, csv, [table_format.id_column, *columns])
     if not columns and table_format.label_pattern is not None and table_format.label_column not in frame.columns:
         frame = frame.assign(**{table_format.label_column: labels_of_ids(table_format, csv, frame)})
     require_columns(frame, csv, [*([] if columns else [table_format.label_column]), *beside])
     if table_format.join_rows:
         return join_rows(read_cells(frame, table_format, csv), table_format, csv, remarks, agree=beside)
-    require_unique(frame[table_format.id_column], csv, say_what_to_do(table_format))
+    require_unique(frame[table_format.id_column], csv, advise_on_repeats(table_format))
     return read_cells(frame, table_format, csv)
 
 
 def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks: list[str]) -> LabelledTable:
     """Return the rows of table `number` that have an image and are not left out by the recipe."""
-    form, csv, frame, alone = part
+    form, csv, frame, unshared = part
     folder, suffix = data_dir / form.train_images, form.image_suffix
     ids = frame[form.id_column]
     names = short_names(ids) if form.lists_images else ids
@@ -234,16 +233,16 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
         remarks.append(f"{csv}: left out {list_names(ids[~kept], 'row')} listed in {form.left_out_csv}")
     files = as_text(ids)
     if not form.lists_images:  # otherwise the rows were made from existing images
-        files = find_files(form, csv, frame, folder, data_dir, remarks, alone=alone)
+        files = find_files(form, csv, frame, folder, data_dir, remarks, unshared=unshared)
         if (lost := kept & (files == "")).any():
-            _tell_lost(part, frame[lost], folder, remarks)
+            _handle_lost(part, frame[lost], folder, remarks)
         kept &= files != ""
     if not kept.any():
         raise DataError(f"{csv}: no row is left to train on")
     frame, ids, names, files = frame[kept], ids[kept], names[kept], files[kept]
     turned_names = read_names(form.turned_csv, data_dir)
     turned = is_named(turned_names, ids, suffix) | is_named(turned_names, names, suffix)
-    tell_turned(csv, form.turned_csv, turned, remarks)
+    remark_turned(csv, form.turned_csv, turned, remarks)
     targets = make_targets(form, csv, frame, labels, remarks)
     refuse_disagreement(csv, frame, targets)
     return LabelledTable(
@@ -262,17 +261,22 @@ def _read_rows(part: _Part, data_dir: Path, labels: Labels, number: int, remarks
     )
 
 
-def _tell_lost(part: _Part, lost: pd.DataFrame, folder: Path, remarks: list[str]) -> None:
+def _handle_lost(part: _Part, lost: pd.DataFrame, folder: Path, remarks: list[str]) -> None:
     """Raise `DataError` for rows without an image, or remark that they are dropped."""
     form, rows = part.form, list_names(lost[part.form.id_column], "row")
     if form.on_missing_image == "error":
-        names = name_images(form, lost)
-        where = say_members(names, folder, form) or say_where(names, folder, form)
+        expected = _describe_expected(form, lost, folder)
         raise DataError(
-            f"{part.csv}: {rows} without an image in {folder} ({where}); add them, or drop such rows with "
+            f"{part.csv}: {rows} without an image in {folder} ({expected}); add them, or drop such rows with "
             "--table.on-missing-image drop"
         )
     remarks.append(f"{part.csv}: dropped {rows} without an image in {folder}")
+
+
+def _describe_expected(table_format: TableFormat, frame: pd.DataFrame, folder: Path) -> str:
+    """Describe the expected name of the first row's image, in a container or in a folder."""
+    names = name_images(table_format, frame)
+    return describe_expected_member(names, folder, table_format) or describe_expected_file(names, folder, table_format)
 
 
 def read_answers(

@@ -113,7 +113,7 @@ def make_table(columns: Mapping[str, Sequence[Any]], path: Path, remarks: list[s
         if not kinds & {list, dict} or not any(map(_is_long, values)):
             write = str if kinds <= {str, int} else as_cell  # `str` is faster and gives the same for these
             kept[name] = list(map(write, values))
-    tell_pixels(path, [name for name in columns if name not in kept], remarks)
+    remark_pixels(path, [name for name in columns if name not in kept], remarks)
     for name, cells in kept.items():
         texts = [text for text in (name, *cells) if not text.isascii()]
         if halves := [text for text in texts if not is_utf8(text)]:  # a lone surrogate: JSON may hold "\\ud800"
@@ -125,7 +125,7 @@ def _is_long(value: Any) -> bool:
     return holds_pixels(value) or (isinstance(value, dict) and any(map(_is_long, value.values())))
 
 
-def tell_pixels(path: Path, columns: Iterable[str], remarks: list[str]) -> None:
+def remark_pixels(path: Path, columns: Iterable[str], remarks: list[str]) -> None:
     """Remark columns that are left out of a table."""
     if columns := list(columns):
         remarks.append(

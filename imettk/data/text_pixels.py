@@ -61,6 +61,7 @@ class CsvRows:
         self._lines: np.ndarray | None = None
         head = _first_lines(self._data, PEEKED + 1)
         lines = [line.decode("utf-8-sig") for line in head]
+        # Only the first rows are parsed here: a competition's csv of pixels has hundreds of thousands.
         sign = find_separator(lines)
         self._separator = "," if sign == SPACES else sign  # spaces separate the pixels within a cell
         columns = next(csv.reader(lines[:1], delimiter=self._separator), [])

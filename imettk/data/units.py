@@ -104,7 +104,7 @@ def find_files(
     data_dir: Path,
     remarks: list[str],
     *,
-    alone: bool,
+    unshared: bool,
 ) -> np.ndarray:
     """Return the file of each row of a table as a path from the folder, str (N,); "" if there is none.
 
@@ -113,10 +113,10 @@ def find_files(
     if table_format.unit_folders:
         return as_text(frame[FILE])
     names = name_images(table_format, frame)
-    if (members := find_members(names, csv, folder, table_format, remarks, alone=alone)) is not None:
+    if (members := find_members(names, csv, folder, table_format, remarks, unshared=unshared)) is not None:
         return members
     files, has_name = np.full(len(names), "", object), (names != "").to_numpy()
-    files[has_name] = find_images(names[has_name], csv, folder, data_dir, table_format, remarks, alone=alone)
+    files[has_name] = find_images(names[has_name], csv, folder, data_dir, table_format, remarks, unshared=unshared)
     return as_text(files)
 
 
@@ -173,10 +173,10 @@ def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks
     ids = frame[UNIT if has_units else table_format.id_column]
     if table_format.group_column:
         groups = frame[table_format.group_column]
-        if (alone := groups.str.strip() == "").any():
+        if (lacking := groups.str.strip() == "").any():
             note = f"without a {table_format.group_column}: each is a group of its own"
-            remarks.append(f"{csv}: {list_names(ids[alone].unique(), 'row')} {note}")
-        groups = groups.mask(alone, "row " + ids)
+            remarks.append(f"{csv}: {list_names(ids[lacking].unique(), 'row')} {note}")
+        groups = groups.mask(lacking, "row " + ids)
         if has_units and (mixed := _mixed(ids, groups.to_numpy(object))):
             raise DataError(
                 f"{csv}: {list_names(mixed, 'unit')} with images of different groups: no fold could hold them whole"

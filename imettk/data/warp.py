@@ -50,7 +50,7 @@ def warp(
         height, width = image.shape[0] // 2, image.shape[1] // 2
         affine = join(affine, scale(image.shape[1] / width, image.shape[0] / height))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
-    if moves is not None:
+    if moves is not None:  # OpenCV has one call for an affine map and another for a map per pixel
         return _remap(image, affine, size, border, moves)
     exact = _copy(image, affine, size)
     if exact is not None:
@@ -173,6 +173,7 @@ class Warp(A.ImageOnlyTransform):
         border: int = cv2.BORDER_REFLECT_101,
         p: float = 1.0,
     ) -> None:
+        # albumentations' own `p` would skip the whole transform.
         super().__init__(p=1.0)  # always applied: an image that stays the same must be resized nevertheless
         self.size, self.area, self.ratio = size, area, ratio
         self.hflip, self.vflip, self.right_angles = hflip, vflip, right_angles
@@ -198,7 +199,7 @@ class Warp(A.ImageOnlyTransform):
             *self._draw_turn(part_width, part_height),
             shift(-(left + part_width / 2), -(top + part_height / 2)),
         )
-        if self.elastic == (0, 0):
+        if self.elastic == (0, 0):  # no numbers are drawn: pipelines without it keep their draws
             return {"affine": affine}
         places = random.random(), random.random(), random.random(), random.random()
         return {"affine": affine, "elastic": (self._between(self.elastic), places)}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from imettk.config import TableFormat
-from imettk.data.container_search import find_members, member_paths, read_training, say_members
+from imettk.data.container_search import describe_expected_member, find_members, member_paths, read_training
 from imettk.data.table import read_table
 from imettk.errors import DataError
 
@@ -26,7 +26,7 @@ def container(tmp_path):
 def search(ids, container, **changes):
     remarks = []
     form = TableFormat(**{"image_suffix": "", **changes})
-    files = find_members(pd.Series(ids), Path("train.csv"), container, form, remarks, alone=True)
+    files = find_members(pd.Series(ids), Path("train.csv"), container, form, remarks, unshared=True)
     return (None if files is None else files.tolist()), remarks
 
 
@@ -48,9 +48,9 @@ def test_ids_that_share_an_image_are_refused(container):
 
 
 def test_it_is_said_how_images_are_called(container, tmp_path):
-    text = say_members(pd.Series(["x"]), container, TableFormat())
+    text = describe_expected_member(pd.Series(["x"]), container, TableFormat())
     assert text == "that of x would be x.png; it holds 6 images (a.jpg, c_green, c_red, spare, b/1, ...)"
-    assert say_members(pd.Series(["x"]), tmp_path, TableFormat()) is None
+    assert describe_expected_member(pd.Series(["x"]), tmp_path, TableFormat()) is None
     (tmp_path / "train.csv").write_text("id,attribute_ids\nx,1\n")
     with pytest.raises(
         DataError, match=r"1 row \(x\) without an image in .*train.h5 \(that of x would be x.png; it holds"

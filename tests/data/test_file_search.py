@@ -29,14 +29,14 @@ def search(tmp_path):
     ],
 )
 def test_a_name_leads_to_files_in_a_known_way(search, name, files, way):
-    found = search.find_all([name], {name} if name.startswith("/") else ())
-    assert (sorted(found.files[0]), found.ways.tolist(), found.passed) == (files, [way], {})
+    matches = search.find_all([name], {name} if name.startswith("/") else ())
+    assert (sorted(matches.files[0]), matches.ways.tolist(), matches.companions) == (files, [way], {})
 
 
 def test_a_folder_that_repeats_the_names_of_most_holds_something_else(tmp_path):
     for name in ("0.jpg", "1.jpg", "2.jpg", "masks/0.jpg", "masks/3.jpg", "more/4.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = Search(open_tree(tmp_path), ".jpg").find_all(list("01234"))
-    assert found.files == [["0.jpg"], ["1.jpg"], ["2.jpg"], [], ["more/4.jpg"]]
-    assert found.passed == {3: "masks/3.jpg"}
+    matches = Search(open_tree(tmp_path), ".jpg").find_all(list("01234"))
+    assert matches.files == [["0.jpg"], ["1.jpg"], ["2.jpg"], [], ["more/4.jpg"]]
+    assert matches.companions == {3: "masks/3.jpg"}

@@ -45,7 +45,7 @@ def ours(folder: Path, names: list[str]) -> tuple[float, ...]:
     ids, form, seconds = pd.Series(names, dtype=str), TableFormat(image_suffix=".jpg"), []
     for _ in range(2):
         started = time.process_time()
-        files = find_images(ids, folder / "train.csv", folder, folder.parent, form, [], alone=True)
+        files = find_images(ids, folder / "train.csv", folder, folder.parent, form, [], unshared=True)
         seconds.append(time.process_time() - started)
         assert all(file == f"{'/'.join(name[:LETTERS])}/{name}.jpg" for name, file in zip(names, files, strict=True))
     return tuple(seconds)
