@@ -85,7 +85,7 @@ def find_boxes(
     if needed and lacking.all():
         raise DataError(
             f"{data_dir / str(table_format.boxes_csv)}: none of its names matches a row of {csv}, such as "
-            f"{ids.iloc[0]}; set the column of names with --table.box-id-column"
+            f"{ids.iloc[0]}; set their column with --table.box-id-column"
         )
     if lacking.any():
         without = list_names(ids[lacking], "row")

@@ -80,7 +80,7 @@ def is_utf8(name: str) -> bool:
 def require_utf8(folder: Path) -> None:
     """Raise `DataError` if the path of a folder is not valid text."""
     if not is_utf8(str(folder)):
-        raise DataError(f"{printable(str(folder))}: its name is not UTF-8, as tables need it: rename it")
+        raise DataError(f"{printable(str(folder))}: its name is not UTF-8, which tables require: rename it")
 
 
 def list_names(items: Iterable[str], noun: str, plural: str | None = None) -> str:

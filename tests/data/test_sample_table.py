@@ -3,8 +3,9 @@
 from dataclasses import fields
 
 import numpy as np
+import pytest
 
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 
 NUM = 6
 
@@ -34,3 +35,11 @@ def test_labels_are_shown_by_their_titles_where_there_are_some():
     table, _ = full_table()
     named = SampleTable(table.ids, table.paths, ("a",), ("",), label_titles=("Apple",))
     assert table.titles == ("a",) and named.titles == ("Apple",)
+
+
+def test_a_labelled_table_has_targets_and_stays_one():
+    ids = np.array(["a", "b"])
+    with pytest.raises(TypeError, match="targets"):
+        LabelledTable(ids, ids, ("x",), ("",))
+    taken = LabelledTable(ids, ids, ("x",), ("",), targets=np.array([0, 1])).take(np.array([1]))
+    assert isinstance(taken, LabelledTable) and taken.targets.tolist() == [1] and taken.ids.tolist() == ["b"]
