@@ -34,7 +34,7 @@ def test_a_folder_of_a_part_of_the_data_is_not_a_class(tmp_path, monkeypatch, ca
     main(["new", "mine", "--data", "data"])
     printed = capsys.readouterr().out
     assert "2 folders in ." in printed and f"5 of its 5 ids are files in {test}/" in printed
-    assert f"passed over 1 folder ({test}) named like a part of the data, not like a label" in printed
+    assert f"skipped 1 folder ({test}) named like a part of the data, not like a label" in printed
     main(["prepare", "mine.py", "--data", "data", "--run-dir", "run"])
     assert f"note: data: skipped 1 folder ({test}) named like a part" in capsys.readouterr().out
     table = read_table(load_recipe("mine.py").table, Path("data"))
