@@ -54,7 +54,7 @@ def boxes_of(boxes: pd.DataFrame | None, ids: pd.Series, suffix: str) -> np.ndar
     """Return the box of each id, float32 (N, 4), NaN for an id without one; None without `boxes`."""
     if boxes is None:
         return None
-    by_id = boxes.reindex(ids).to_numpy(np.float32)
+    by_id = boxes.reindex(ids).to_numpy(np.float32)  # lists of boxes name images with or without their ending
     by_file = boxes.reindex(ids + suffix).to_numpy(np.float32)
     return np.where(np.isnan(by_id), by_file, by_id)
 

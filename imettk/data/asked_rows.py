@@ -101,6 +101,7 @@ def _ids_of_files(table_format: TableFormat, folder: Path) -> list[str]:
     if table_format.unit_folders:
         return sorted({name.partition("/")[0] for name in names})
     known = {_without_suffix(name, table_format) for name in names}
+    # All ids in one form: with and without folders mixed, the same name could mean two images.
     short = {name.rpartition("/")[2] for name in known}
     return sorted(short if len(short) == len(known) else known)
 

@@ -112,6 +112,7 @@ def _join(
             raise DataError(f"{path}: its {part}s belong to {unlisted}, but it lists {listed}")
         remarks.append(f"{path}: left out {int(lost.sum())} {part}s of {unlisted} that it does not list")
         annotations, rows = annotations[~lost].reset_index(drop=True), rows[~lost]
+    # Images without annotations are kept: they are negatives, or belong to the test set.
     bare = np.setdiff1d(np.arange(len(images)), rows)
     places = np.concatenate([np.arange(len(rows)), np.full(len(bare), -1)])
     order = np.argsort(np.concatenate([rows, bare]), kind="stable")

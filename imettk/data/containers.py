@@ -90,6 +90,7 @@ def find_files(folder: Path) -> list[Path]:
         return [folder]
     if "*" not in folder.name or not folder.parent.is_dir():
         return []
+    # Not `glob`: brackets in a name are ordinary characters, only `*` is special.
     pattern = re.compile(".*".join(map(re.escape, folder.name.split("*"))))
     names = [entry.name for entry in os.scandir(folder.parent) if pattern.fullmatch(entry.name) and entry.is_file()]
     return [folder.parent / name for name in sorted(names, key=natural_order)]
@@ -228,6 +229,8 @@ class _Shelf:
 
     def _close_some(self) -> None:
         """Close the least recently used containers; many small ones stay open, as images may come from all in turn."""
+        # By the memory they hold, not by their number alone: with eight at most, nine csv shards that are read in turn
+        # would each be opened again for every image.
         total = sum(container.most_bytes() for _, _, container in self._open.values())
         while len(self._open) > MOST_OPEN or (len(self._open) > LEAST_OPEN and total > OPEN_BYTES):
             _, (_, _, container) = self._open.popitem(last=False)

@@ -185,7 +185,7 @@ def load_batches(
         DataError: an image cannot be read; the message names its file.
     """
     pending: deque[BatchRequest] = deque()  # requested but not delivered: a new loader starts with these
-    # Keeps the slots mapped: the worker fills the same memory again, and mapping it anew costs page faults.
+    # Keeps the slots mapped: the worker fills the same memory again, and another mapping costs page faults.
     slots: deque[Tensor] = deque(maxlen=(PREFETCH + 1) * num_workers)
     deaths = 0
     while True:

@@ -105,6 +105,7 @@ def decode_fast(
 def _without_spare(content: bytes, header: Header, channels: int) -> bytes:
     """Return a file without the chunks that a decoder might complain about; its pixels stay the same."""
     spare = header.spare
+    # A valid profile is kept for grey, where libpng may use it; for RGB OpenCV ignores it anyway.
     if header.profile is not None and (channels != 1 or has_broken_profile(content)):
         spare = tuple(sorted((*spare, header.profile)))
     if not spare:

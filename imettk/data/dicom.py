@@ -57,6 +57,7 @@ def read_dicom(
     if "Rows" not in dataset and not content.startswith(_PREAMBLE[1], _PREAMBLE[0]):
         return None
     place = _find_frame(dataset, frame)
+    # Before decoding: the header alone shows whether the image is too large.
     check_pixels(int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0), max_pixels)
     try:
         _take_from_groups(dataset, place)
@@ -114,6 +115,7 @@ def _show(dataset: Dataset, stored: np.ndarray, *, as_shown: bool) -> PixelValue
     shades = _Shades.of(dataset)
     if stored.dtype.kind not in "ui" or stored.itemsize > 2:
         return PixelValues(shades.apply(stored, dataset), inverted=inverted)
+    # Tables inside a file are its own, so only a plain rescale and window can be cached across files.
     is_plain = not (dataset.get("ModalityLUTSequence") or dataset.get("VOILUTSequence"))
     table = _make_table(shades, stored.dtype) if is_plain else shades.apply(all_levels(stored.dtype), dataset)
     return PixelValues(look_up(stored, table), inverted=inverted)

@@ -38,6 +38,7 @@ def displacements(size: tuple[int, int], places: Places, std: float) -> tuple[np
     Returns:
         Pixels, float32 (height, width) each.
     """
+    # A window of the same size whatever the image: resizing it keeps the grain the same fraction of the side.
     field, room = _field(), _SIDE - _WINDOW
     lefts, tops = [int(place * room) for place in places[::2]], [int(place * room) for place in places[1::2]]
     across, down = (

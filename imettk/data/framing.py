@@ -54,6 +54,7 @@ def frame_image(
     left, top, right, bottom = _clip(box, margin, source) if box else (0.0, 0.0, float(source[1]), float(source[0]))
     region, wanted = (right - left) / (bottom - top), canvas[1] / canvas[0]
     excess = region / wanted  # above 1 the region is too wide
+    # One rule for all: `shorter_side` crops until the ratios are equal, `stretch` and `pad` never crop.
     limit = {"shorter_side": 1.0, "crop_marginal": aspect_limit}.get(aspect, math.inf)
     if excess > limit:
         spare = (right - left) * (1 - limit / excess) / 2

@@ -60,6 +60,7 @@ class Hdf5File:
         return [*index.single, *(stack.folder + name for stack in index.stacks for name in stack.places)]
 
     def read(self, name: str, shape: Shape) -> bytes:
+        # With one dataset per image, a loader process needs no index of the file.
         if self._index is None and (dataset := self._find(name)) is not None and not _holds_files(dataset):
             return _content(dataset, ())
         index = self._listed()
@@ -120,6 +121,7 @@ def _list_datasets(file: Any) -> list[str]:
         if info.type == h5py.h5o.TYPE_DATASET:
             paths.append(name.decode("utf-8", "surrogateescape"))
 
+    # The low-level visit returns paths and kinds without opening any dataset.
     h5py.h5o.visit(file.id, visit, info=True)
     return paths
 

@@ -23,6 +23,7 @@ def identities_of_units(targets: np.ndarray, member: np.ndarray, num_units: int)
     """
     lowest = np.full(num_units, np.iinfo(np.int64).max)
     highest = np.full(num_units, np.iinfo(np.int64).min)
+    # A unit shows one identity exactly if the lowest and the highest of its rows are equal.
     np.minimum.at(lowest, member, targets)
     np.maximum.at(highest, member, targets)
     return np.where(lowest == highest, lowest, MIXED)

@@ -46,6 +46,7 @@ def _leaves(name: str, folder: Path, data_dir: Path) -> bool:
         return True
     if ".." not in parts:
         return False
+    # Only as far as the last step up: what follows it leads downwards, possibly through a link, which is allowed.
     last_step = len(parts) - parts[::-1].index("..")
     for resolve in (os.path.abspath, os.path.realpath):  # as written, and with links followed
         place = resolve(os.path.join(folder, *parts[:last_step]))
@@ -97,7 +98,7 @@ class FileIndex:
 
 def compose(name: str) -> str:
     """Return a name in composed Unicode form (NFC)."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)  # most names are ASCII: spare the call
 
 
 def without_ending(name: str) -> str:

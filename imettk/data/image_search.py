@@ -47,6 +47,7 @@ def find_images(
             folder and its end does not exist here.
     """
     require_utf8(folder)
+    # Paths that lead out are not refused at once: their end may exist here, if another machine wrote them.
     leaving = set(find_leaving(names, folder, data_dir))
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: the recipe's `table` expects images there")
@@ -88,6 +89,7 @@ def _refuse_ambiguous(
 
 def _refuse_shared(names: pd.Series, files: np.ndarray, csv: Path, folder: Path) -> None:
     """Raise `DataError` if several names match the same file."""
+    # `./a.jpg` and `a.jpg` are one file: as two rows it could validate in one fold and train in the others.
     plain = [plain_path(file) for file in files]
     counts = Counter(filter(None, plain))
     if max(counts.values(), default=1) == 1:

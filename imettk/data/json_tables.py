@@ -66,6 +66,7 @@ def _open(path: Path) -> Iterator[IO[str]]:
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Replace pixels in an object by a short list, unless it is an object of columns (all of them are lists)."""
+    # Python's parser would keep the last of repeated names and lose the others without a word.
     record = dict(pairs)
     if len(record) < len(pairs) and (doubles := [name for name, value in pairs if record[name] != value]):
         raise ValueError(f"{list_names(doubles, 'name')} repeated in one object with another value")
@@ -136,6 +137,7 @@ def _with_keys(parts: Iterable[tuple[str, dict[str, Any]]]) -> list[dict[str, An
     column = _free_name({name for _, part in parts for name in part})
     if column == ID:
         return [{column: key} | part for key, part in parts]
+    # Keys of a pandas export that only count rows must not stand before a real id: the first column names images.
     if all(ID in part for _, part in parts) and _are_counted([key for key, _ in parts]):
         return [part for _, part in parts]
     return [part | {column: key} for key, part in parts]

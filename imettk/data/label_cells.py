@@ -99,7 +99,7 @@ def parse_list(cell: str) -> list[str] | None:
         return []
     if not LIST.fullmatch(cell) or _JOINED.search(cell):
         return None
-    try:
+    try:  # literals only: `eval` would run what a downloaded table contains
         items = ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
@@ -107,6 +107,7 @@ def parse_list(cell: str) -> list[str] | None:
         items = [items]
     if isinstance(items, dict) or not all(isinstance(item, (str, int, float)) for item in items):
         return None
+    # The order of a set differs from process to process.
     return sorted(map(str, items)) if isinstance(items, set) else [str(item) for item in items]
 
 

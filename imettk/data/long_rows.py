@@ -47,7 +47,7 @@ class LongRows(NamedTuple):
         names, labels = self._split(frame, csv)
         images, ids = pd.factorize(names)
         rows = np.full((len(ids), len(self.labels)), -1, np.int64)
-        rows[images, labels] = np.arange(len(frame))
+        rows[images, labels] = np.arange(len(frame))  # the last of repeated rows wins, so earlier ones show below
         twice = rows[images, labels] != np.arange(len(frame))
         if twice.any():
             repeated = dict.fromkeys(self._name(names[row], labels[row]) for row in np.flatnonzero(twice).tolist())

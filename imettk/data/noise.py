@@ -44,4 +44,5 @@ class Noise(A.ImageOnlyTransform):
             bank = np.resize(bank, 2 * img.size)
         first = int(place * (len(bank) - img.size))
         noise = bank[first : first + img.size].reshape(img.shape)
+        # One call adds, removes the bank's offset of 128 and clips, without a float copy of the image.
         return cv2.addWeighted(img, 1.0, noise, strength, -128 * strength).reshape(img.shape)

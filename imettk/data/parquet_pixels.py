@@ -85,6 +85,7 @@ class ParquetRows:
         for start in reversed(self._blocks):
             if start <= row < start + self._blocks[start][0]:
                 return start, self._blocks[start][1]
+        # The reader goes on from block to block; it starts over only for another row group or an earlier row.
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group or row < self._next:
             self._ahead = self._file.iter_batches(
@@ -112,6 +113,7 @@ class ParquetRows:
             if len(columns) == 1:
                 planes.append(batch.column(columns[0]))
                 continue
+            # Stacked by column and transposed once: filling rows column by column would miss the cache at every write.
             values = np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in columns])
             planes.append(np.ascontiguousarray(values.T))
         return planes

@@ -136,9 +136,9 @@ def _cells(column: Any, *, is_id: bool) -> list[str]:
     if _is_binary(column.type):
         column = column.cast(pa.large_binary()).cast(pa.large_string())
     if kind.startswith("timestamp"):
-        dates = column.to_pandas(use_threads=False)
+        dates = column.to_pandas(use_threads=False)  # no thread pool: loader processes may be forked later
         return dates.astype(str).where(dates.notna(), "").tolist()
-    if kind in ("float", "double", "halffloat") and not is_id:
+    if kind in ("float", "double", "halffloat") and not is_id:  # NumPy and pandas write them alike
         cells = column.to_numpy().astype(str)
         return np.where(cells == "nan", "", cells).tolist()
     return [as_cell(as_id(value) if is_id else value) for value in column.to_pylist()]

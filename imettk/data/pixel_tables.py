@@ -193,6 +193,7 @@ def _shape(plane: np.ndarray, shape: Shape) -> np.ndarray:
         if math.prod(shape) != plane.size:
             raise ValueError(f"it has {plane.size} values, but table.pixel_shape {_product(shape)}")
         return plane.reshape(shape)
+    # Anything but a square stays flat, and `fault` has asked for a shape before any image was read.
     side = math.isqrt(plane.size)
     return plane.reshape(side, side) if side * side == plane.size else plane
 

@@ -38,6 +38,7 @@ class ValueRange(NamedTuple):
 
     def _compute(self, values: np.ndarray) -> np.ndarray:
         """Scale values through floats."""
+        # float32 holds these exactly, in half the memory; 32-bit integers and doubles need float64.
         exact = (values.dtype.kind == "f" and values.itemsize <= 4) or values.itemsize < 4
         wide: np.ndarray = values.astype(np.float32 if exact else np.float64)
         require_finite(wide)

@@ -54,6 +54,7 @@ class Sampler:
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the rows of the table in the order of the epoch, int64 (samples_per_epoch,)."""
+        # A generator per epoch, not one that moves on: a resumed training must not depend on how often it was called.
         rng = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, epoch)))
         return SAMPLERS[self.kind].load()(self, rng, epoch)
 

@@ -122,6 +122,7 @@ class ImageSource:
         self._hashed = np.zeros(len(table), bool)
         self.num_changed = 0
         if cache is not None:
+            # By name, not by position: rows may have been added, removed or reordered since.
             rows = find_rows(cache.names, np.array(names, np.str_))
             # What could not be read then may have been repaired or added since.
             rows[np.isin(rows, list(cache.bad))] = -1

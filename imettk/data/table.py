@@ -66,6 +66,7 @@ def read_table(table_format: TableFormat, data_dir: Path) -> LabelledTable:
     parts = [_read_rows(part, data_dir, labels, number, remarks) for number, part in enumerate((main, *extra))]
     others = " and ".join(part.csv.name for part in extra)
     what_to_do = f" in {main.csv.name} and {others} together: add a column of unique ids, named in `table.id_column`"
+    # Over all tables: folds, predictions and answers are joined by id.
     require_unique(pd.Series(np.concatenate([part.ids for part in parts])), main.csv, what_to_do)
     arrays: dict[str, Any] = {}
     for item in fields(LabelledTable):

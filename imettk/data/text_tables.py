@@ -49,6 +49,7 @@ def read_text(path: Path, remarks: list[str]) -> FileRows:
         raise DataError(f"{path}: its rows have more cells than its header, which names {', '.join(frame.columns)}")
     if encoding in ("cp1252", "latin-1"):
         remarks.append(f"{path} is not UTF-8: read as {encoding}; save it as UTF-8 if names look wrong")
+    # A comma cannot be both: where it separates cells, ids such as `1,2` must not become decimal numbers.
     columns = [] if separator == "," else [name for name in map(str, frame.columns) if _has_decimals(frame, name)]
     if columns:
         frame = frame.assign(**{name: frame[name].str.replace(",", ".", regex=False) for name in columns})
@@ -145,6 +146,7 @@ def _read_quoted(path: Path, sign: str, encoding: str, remarks: list[str]) -> pd
         frame, broken = _read(path, sign, encoding), None
     except pd.errors.ParserError as error:  # for example a quoted cell that never ends
         frame, broken = pd.DataFrame(), error
+    # pandas takes everything up to the next quotation mark, rows and all, for one cell and reports nothing.
     with _open(path) as file:
         content = file.read()
     line = _find_stray_quote(content.decode(encoding), sign, len(frame.columns)) if b'"' in content else None
@@ -210,7 +212,7 @@ def _encodings(path: Path) -> tuple[str, ...]:
         is_text = not _CONTROL.search(head)
     if not is_text:
         raise DataError(f"{path} is not a table: it contains bytes that are not text")
-    return "utf-8-sig", "cp1252", "latin-1"
+    return "utf-8-sig", "cp1252", "latin-1"  # latin-1 last: it decodes any bytes
 
 
 def _head(path: Path) -> list[str]:

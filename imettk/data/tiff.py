@@ -83,12 +83,13 @@ def read_tiff(
     # With interleaved channels on the first page, OpenCV supplies the bits that Pillow drops; see `data.depth`.
     helped = channels in (1, 3) and not header.is_separate and header.compression in _COMMON
     all_bits = frame is not None or not (as_shown or helped)
+    # `beyond`: Pillow would read it wrongly. `is_rare`: some builds of Pillow cannot read it at all.
     beyond = pages_are_channels or _is_beyond_pillow(header, channels, all_bits=all_bits)
     is_rare = header.compression not in _COMMON or (header.bits == 32 and header.form == _UNSIGNED)
     is_rare |= header.is_big and header.is_big_endian
     if not (beyond or is_rare):
         return None
-    check_pixels(header.width, header.height, max_pixels)
+    check_pixels(header.width, header.height, max_pixels)  # by the header: a file of 290 kB may unpack to 300 MB
     if not beyond and not find_fault(content):  # rare, but this build of Pillow can read it
         return None
     import tifffile
@@ -175,7 +176,7 @@ def _is_beyond_pillow(header: TiffHeader, channels: int, *, all_bits: bool) -> b
     is_colour = header.photometric in _COLOURS
     as_usual = channels in (1, 3)
     if bits == 16:
-        is_misread = header.is_separate and header.compression == _PLAIN
+        is_misread = header.is_separate and header.compression == _PLAIN  # Pillow mixes up the bytes of channels
         return not is_colour or header.samples > 4 or all_bits or is_misread
     if is_colour:
         return header.samples > 4 and not as_usual

@@ -176,7 +176,7 @@ def groups_of(table_format: TableFormat, csv: Path, frame: pd.DataFrame, remarks
         if (lacking := groups.str.strip() == "").any():
             note = f"without a {table_format.group_column}: each is a group of its own"
             remarks.append(f"{csv}: {list_names(ids[lacking].unique(), 'row')} {note}")
-        groups = groups.mask(lacking, "row " + ids)
+        groups = groups.mask(lacking, "row " + ids)  # the prefix keeps them apart from real groups of the same name
         if has_units and (mixed := _mixed(ids, groups.to_numpy(object))):
             raise DataError(
                 f"{csv}: {list_names(mixed, 'unit')} with images of different groups: no fold could hold them whole"
