@@ -104,5 +104,5 @@ def test_two_training_tables(tmp_path):
 def test_a_training_table_that_cannot_be_read_is_the_reason(tmp_path):
     lay_text(tmp_path, "x", *ABC, csv="readme.txt")
     (tmp_path / "train.csv").write_bytes(b"id,label\0a")
-    with pytest.raises(DataError, match=r"there is no table that can be read; .*train\.csv is no table: it holds"):
+    with pytest.raises(DataError, match=r"there is no table that can be read; .*train\.csv is not a table: it cont"):
         guess_folder(tmp_path)

@@ -113,7 +113,7 @@ def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
 def test_a_table_in_another_encoding_is_reported(leaves):
     text = (leaves / "train.csv").read_text().replace("label", "étiquette")
     (leaves / "train.csv").write_bytes(text.encode("cp1252"))
-    line = f"{leaves / 'train.csv'} is no UTF-8: read as cp1252; save it as UTF-8 if names look wrong"
+    line = f"{leaves / 'train.csv'} is not UTF-8: read as cp1252; save it as UTF-8 if names look wrong"
     guessed, odd = guess_with_oddities(leaves)
     assert odd == [line] and guessed.table.label_column == "étiquette"
     names = {"labels_csv": "train.csv", "label_id_column": "étiquette", "label_name_column": "étiquette"}
