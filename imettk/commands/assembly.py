@@ -53,7 +53,7 @@ def make_trainer(experiment: Experiment, start: FoldStart, session: Session, rec
     """Return a trainer at step 0; everything random about its start is a function of the seed and the fold."""
     recipe, prepared, fold = experiment.recipe, experiment.prepared, start.fold
     seed = derive_seed(recipe.train.seed, fold)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # a new head is random; a kill before the first checkpoint must not change it
     table = prepared.table
     learned, weights = Learned.of(recipe, table), weights_of(recipe)
     network = make_network(start.settled.recipe, len(table.labels), learned=learned, weights=weights)

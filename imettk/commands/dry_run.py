@@ -13,7 +13,7 @@ import numpy as np
 from imettk.commands.assembly import FoldStart, make_trainer, training_data
 from imettk.commands.train import chosen_folds
 from imettk.config import Recipe
-from imettk.config.own_checks import tell_own
+from imettk.config.own_checks import describe_own
 from imettk.experiment.network_check import check_network
 from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
@@ -45,7 +45,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
         Experiment(recipe, run, prepared, compute), settled, fold=folds[0]
     )
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
-    if own := tell_own(recipe):
+    if own := describe_own(recipe):
         say(f"your own: {own}")
     say(settled.describe())
     say(_table(trainer, step_seconds))
@@ -120,7 +120,7 @@ def _rates(trainer: Trainer) -> np.ndarray:
 
 
 def _num_validations(recipe: Recipe, span: Span) -> int:
-    interval = max(1, round(recipe.train.validate_epochs * span.steps_per_epoch))
+    interval = max(1, round(recipe.train.validate_epochs * span.steps_per_epoch))  # as the trainer has it
     return math.ceil((span.last_step - span.first_step) / interval)
 
 

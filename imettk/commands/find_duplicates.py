@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
-from imettk.data.asked_rows import find_asked
+from imettk.data.asked_rows import find_row_source
 from imettk.data.csv_files import list_names
 from imettk.data.duplicates import (
     RESIDUAL,
     Pair,
+    answers_of_duplicates,
     components,
     find_duplicates,
-    known_answers,
     rows_to_drop,
     similar_pairs,
 )
 from imettk.data.hashes import THUMB, Hashes, hash_images
 from imettk.data.label_cells import cell_texts
 from imettk.data.reader import ImageReader
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import ConfigError, DataError
 from imettk.evaluation.embeddings import TableRows, read_fold_files
@@ -78,7 +78,7 @@ def duplicates(
     _check_choice(recipe, limit, actions, similarity)
     table = read_table(recipe.table, data_dir)
     tables: list[SampleTable] = [table]
-    if find_asked(recipe.table, data_dir) is not None:
+    if find_row_source(recipe.table, data_dir) is not None:
         tables.append(read_test_table(recipe.table, data_dir, table))
     proposed = None if features is None else _similar(features, tables, similarity)
     images, reader = _gather(tables, recipe), reader_of(recipe, run)
@@ -230,8 +230,8 @@ def _drop(run: RunDir, images: _Images, parts: np.ndarray) -> None:
     )
 
 
-def _answer(run: RunDir, recipe: Recipe, table: SampleTable, images: _Images, parts: np.ndarray) -> None:
-    answers, differing = known_answers(parts, images.labels, images.kinds != "test")
+def _answer(run: RunDir, recipe: Recipe, table: LabelledTable, images: _Images, parts: np.ndarray) -> None:
+    answers, differing = answers_of_duplicates(parts, images.labels, images.kinds != "test")
     rows = list(answers)
     keep_known_answers(run, recipe, table, images.ids[rows], images.paths[rows], list(answers.values()))
     more = f"; {differing} more have duplicates with labels that differ" if differing else ""

@@ -16,8 +16,8 @@ from imettk.commands.prepare import deal_folds, prepare
 from imettk.commands.train import train
 from imettk.commands.validate import validate
 from imettk.config import Recipe
-from imettk.data.asked_rows import find_asked
-from imettk.data.sample_table import SampleTable
+from imettk.data.asked_rows import find_row_source
+from imettk.data.sample_table import LabelledTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
@@ -61,10 +61,10 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     )
 
 
-def _check_tables(recipe: Recipe, data_dir: Path) -> SampleTable:
+def _check_tables(recipe: Recipe, data_dir: Path) -> LabelledTable:
     """Read the training table, and check the whole test set: a handful of its rows would not show what is missing."""
     table = read_table(recipe.table, data_dir)
-    if find_asked(recipe.table, data_dir) is not None:
+    if find_row_source(recipe.table, data_dir) is not None:
         read_test_table(recipe.table, data_dir, table)
     return table
 
@@ -79,7 +79,7 @@ def _play(small: Recipe, data: Path, run: RunDir) -> None:
     if state != "done":
         raise DataError(f"the miniature training is {state}: is `session.limit_seconds` too short?")
     validate(small, data, run, fold=0)
-    if find_asked(small.table, data) is not None:
+    if find_row_source(small.table, data) is not None:
         infer(small, data, run, fold=0, started=time.monotonic())
 
 
@@ -96,7 +96,7 @@ def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Pre
     return str(compute.device), total_seconds(recipe, plan_fold(recipe, whole, 0), step_seconds, validation_seconds)
 
 
-def _whole(recipe: Recipe, table: SampleTable, run: RunDir) -> Prepared:
+def _whole(recipe: Recipe, table: LabelledTable, run: RunDir) -> Prepared:
     """Return the whole table with its folds, as `prepare` would leave it in this run folder, without bad images."""
     source = ImageSource(table, make_reader(recipe))  # no image of it is read
     return Prepared(table, deal_folds(recipe, run, table), source, np.zeros(len(table), bool), recipe.task)

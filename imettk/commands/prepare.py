@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe, to_json
-from imettk.data.asked_rows import find_asked
+from imettk.data.asked_rows import find_row_source
 from imettk.data.cache import INDEX, read_stamps
-from imettk.data.containers import tell_slow
+from imettk.data.containers import warn_slow_containers
 from imettk.data.csv_files import read_csv
 from imettk.data.data_identity import identify_data, read_identity
-from imettk.data.file_facts import FileFacts, tell_facts
+from imettk.data.file_facts import FileFacts, describe_facts
 from imettk.data.folds import (
     GALLERY_ONLY,
     LEFT_OUT,
@@ -26,12 +26,12 @@ from imettk.data.folds import (
     write_folds,
 )
 from imettk.data.reader import ImageReader
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.source import ImageSource, cache_key, find_rows, image_names, make_reader, wanted_kinds
 from imettk.data.stamps import FileStamps, stamp_files
 from imettk.data.survey import CacheTarget, Survey, estimate_bytes, survey_images
 from imettk.data.table import read_table, read_test_table
-from imettk.data.value_survey import tell_levels
+from imettk.data.value_survey import describe_levels
 from imettk.errors import ConfigError, DataError, MismatchError, MissingFileError
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.submit import check_sample
@@ -69,7 +69,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     check_network(recipe, len(table.labels))
     remarks = list(table.remarks)
     tables: dict[str, SampleTable] = {"train": table}
-    if find_asked(recipe.table, data_dir) is not None:
+    if find_row_source(recipe.table, data_dir) is not None:
         tables["test"] = read_test_table(recipe.table, data_dir, table)
         check_sample(recipe, data_dir, table.labels)
         remarks += tables["test"].remarks
@@ -81,10 +81,10 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     in_files = TableValues(tables, make_reader(recipe))
     reader = make_reader(recipe, settle_range(recipe, run, in_files))
     survey = _survey(recipe, data_dir, run, tables, reader)
-    odd = tell_levels(survey.histogram, deep=survey.facts.images > 0)
+    odd = describe_levels(survey.histogram, deep=survey.facts.images > 0)
     if odd or survey.facts.images or recipe.images.white is not None:
         odd += draw_range(in_files, reader.white, run)
-    odd += tell_facts(survey.facts, recipe.images.white)
+    odd += describe_facts(survey.facts, recipe.images.white)
     for remark in odd:
         say(f"note: {remark}")
     remarks += odd
@@ -115,7 +115,7 @@ def _kept_folds(run: RunDir, table: SampleTable, dealt: np.ndarray) -> np.ndarra
     return folds
 
 
-def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: np.ndarray, survey: Survey) -> None:
+def _require_same_data(recipe: Recipe, run: RunDir, table: LabelledTable, folds: np.ndarray, survey: Survey) -> None:
     """Raise `MismatchError` if a training in this folder began with other rows, labels or boxes."""
     bad = np.zeros(len(table), bool)
     if recipe.images.on_bad_image == "skip":
@@ -129,24 +129,24 @@ def _require_same_data(recipe: Recipe, run: RunDir, table: SampleTable, folds: n
             )
 
 
-def _check_answers(recipe: Recipe, table: SampleTable) -> None:
+def _check_answers(recipe: Recipe, table: LabelledTable) -> None:
     """Raise `ConfigError` if the labels do not allow the answers, or there are too few: before any training."""
     if "ranked" not in recipe.rule_row.gives:
         fitter_of(recipe, table.label_groups, labels=table.labels)  # which refuses labels that it cannot answer with
         return
-    plan, targets = recipe.ranking, recipe.task.identities(_targets(table))
+    config, targets = recipe.ranking, recipe.task.identities(table.targets)
     if recipe.answers_images or targets is None:
         return
     own = targets[(table.sources == 0) & (targets >= 0)]
-    count = len(table.labels) if plan.scored == "all" else len(np.unique(own))
+    count = len(table.labels) if config.scored == "all" else len(np.unique(own))
     count += recipe.table.unknown_label is not None
-    if count < plan.num_answers:
+    if count < config.num_answers:
         raise ConfigError(
-            f"a row gets {plan.num_answers} different answers, and there are {count}: set --ranking.num-answers lower"
+            f"a row gets {config.num_answers} different answers, and there are {count}: set --ranking.num-answers lower"
         )
 
 
-def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
+def deal_folds(recipe: Recipe, run: RunDir, table: LabelledTable) -> np.ndarray:
     """Deal the fold of each row, or why it has none, int64 (N,); known duplicates stay together."""
     folds = np.full(len(table), LEFT_OUT, np.int64)
     dropped = np.zeros(len(table), bool)
@@ -154,15 +154,15 @@ def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
         dropped = np.isin(table.ids, read_csv(path)["id"].to_numpy(str))
         say(f"{path}: {int(dropped.sum())} duplicates neither train nor validate")
     kept = np.flatnonzero(~dropped)
-    some = table.take(kept)
-    groups = row_groups(some, run)
+    remaining = table.take(kept)
+    groups = row_groups(remaining, run)
     if (path := run.find_optional(DUPLICATE_GROUPS)) is not None:
         assert groups is not None
         say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
-    assert some.sources is not None  # a training table has them
+    assert remaining.sources is not None  # a training table has them
     validates = [True, *(extra.validates for extra in recipe.table.extra)]
     folds[kept] = make_table_folds(
-        _targets(some), some.sources, recipe.folds, task=recipe.task, validates=validates, groups=groups
+        remaining.targets, remaining.sources, recipe.folds, task=recipe.task, validates=validates, groups=groups
     )
     if few := int((folds == GALLERY_ONLY).sum()):
         least = recipe.folds.min_images
@@ -170,11 +170,6 @@ def deal_folds(recipe: Recipe, run: RunDir, table: SampleTable) -> np.ndarray:
     if left_out := int((folds[kept] == LEFT_OUT).sum()):
         say(f"{left_out} rows of extra tables are left out: they are of one group with rows that validate")
     return folds
-
-
-def _targets(table: SampleTable) -> np.ndarray:
-    assert table.targets is not None  # a training table has them
-    return table.targets
 
 
 def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, SampleTable], reader: ImageReader) -> Survey:
@@ -200,7 +195,7 @@ def _survey(recipe: Recipe, data_dir: Path, run: RunDir, tables: dict[str, Sampl
         key = cache_key(reader, kind, recipe.cache.quality, names)
         cache = CacheTarget(folder=run.path / CACHE, kind=kind, key=key, quality=recipe.cache.quality)
     paths = np.concatenate([table.paths for table in tables.values()])
-    for line in tell_slow(paths.tolist()) if cache is None else ():
+    for line in warn_slow_containers(paths.tolist()) if cache is None else ():
         say(f"note: {line}")
     stamps = stamp_files(paths, recipe.table.channel_files, known=_known_stamps(run, names))
     return survey_images(read, names, stamps, shape, cache=cache, notes=notes)

@@ -71,7 +71,6 @@ def neighbours(recipe: Recipe, data_dir: Path, run: RunDir, *, classifier: Path,
         )
     threshold = _fit(recipe, run, fitter, joined, own, table)
     source = ImageSource(table, reader_of(recipe, run))
-    assert table.targets is not None
     texts = [recipe.table.label_separator.join(cell) for cell in recipe.task.cells(table.targets, table.labels)]
     list_conflicts(run.path, Album(table, source), near, table.targets, texts, task=recipe.task)
     if not member.test or embedded.lacks_test:

@@ -132,6 +132,7 @@ def _train_fold(training: _Training, fold: int) -> str | None:
     folder = run.fold(fold)
     with ExitStack() as held:
         held.enter_context(hold_folder(folder) if processes.is_main else nullcontext())
+        # Under the lock: another process might still be writing the newest one.
         checkpoint = find_checkpoint(recipe, run, fold, data, others_allowed=training.other_weights)
         compute = training.precision.settle(None if checkpoint is None else _recorded_precision(checkpoint))
         training.say(f"fold {fold}: {compute.device}, {str(compute.dtype).removeprefix('torch.')}")
@@ -226,6 +227,7 @@ def _save_model(experiment: Experiment, settled: Settled, trainer: Trainer, fold
         **settled.values(),
     }
     weights = trainer.final_weights()
+    # The model matters more than a second checkpoint, which goes if the disk is full.
     make_room(folder / "checkpoints", sum(value.nbytes for value in weights.values()))
     save_tensors(folder / "model.safetensors", weights, values)
 

@@ -36,7 +36,7 @@ def own_names(recipe: Recipe) -> list[tuple[str, str]]:
     ]
 
 
-def tell_own(recipe: Recipe) -> str:
+def describe_own(recipe: Recipe) -> str:
     """Describe all of a user's own code in one line, as in `loss recipe:tversky (mine.py)`; "" without any."""
     kinds = {"rule.kind": "rule", "images.reader": "image reader"}
     parts = [

@@ -101,7 +101,7 @@ class Recipe(Section):
         return "ranked" in self.rule_row.gives and self.ranking.answers == "images"
 
     @property
-    def asks_neighbours(self) -> bool:
+    def ranks_by_neighbours(self) -> bool:
         """True if answers are ranked by neighbours, not by a classifier's probabilities."""
         return self.model.embeds and "ranked" in self.rule_row.gives and self.ranking.by == "neighbours"
 

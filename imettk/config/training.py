@@ -125,7 +125,7 @@ class StageConfig(Section):
         self._check_history()
 
     @property
-    def goes_by_losses(self) -> bool:
+    def depends_on_losses(self) -> bool:
         """True if the samples of an epoch depend on the losses of the epoch before."""
         return self.hard_examples > 0 or SAMPLERS[self.sampler].by_losses
 

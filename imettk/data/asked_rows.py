@@ -20,7 +20,7 @@ from imettk.data.table_files import read_rows
 from imettk.data.units import UNIT, is_image_name, join_cells, read_test_images
 
 
-def find_asked(table_format: TableFormat, data_dir: Path) -> Path | None:
+def find_row_source(table_format: TableFormat, data_dir: Path) -> Path | None:
     """Return the file or folder that defines the rows of the test set; None if there is none.
 
     Test images that lie among the training images do not count, nor do images whose units only a table could name.
@@ -42,7 +42,7 @@ def _holds_training(table_format: TableFormat) -> bool:
     return way == "." or not way.startswith("..")
 
 
-def read_asked(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> pd.DataFrame:
+def read_test_rows(table_format: TableFormat, data_dir: Path, remarks: list[str] | None = None) -> pd.DataFrame:
     """Return a table with one row per image or unit of the test set, in the columns of a sample submission.
 
     Without a sample submission the table is built with empty answers, and a remark names its source.
@@ -50,7 +50,7 @@ def read_asked(table_format: TableFormat, data_dir: Path, remarks: list[str] | N
     Raises:
         DataError: there is no source either; otherwise as `read_sample`.
     """
-    sample, source = data_dir / table_format.sample_csv, find_asked(table_format, data_dir)
+    sample, source = data_dir / table_format.sample_csv, find_row_source(table_format, data_dir)
     if source is None or source == sample:
         return read_sample(table_format, sample, remarks)
     if source.is_file() and table_format.test_csv is not None:
@@ -134,6 +134,6 @@ def _without_suffix(name: str, table_format: TableFormat) -> str:
 
 def read_test_units(table_format: TableFormat, data_dir: Path) -> dict[str, str]:
     """Return the unit of each test image by its id; raises as `read_test_images`."""
-    units = read_asked(table_format, data_dir)[table_format.test_id_column]
+    units = read_test_rows(table_format, data_dir)[table_format.test_id_column]
     images = read_test_images(table_format, data_dir, data_dir / table_format.sample_csv, units, [])
     return dict(zip(images[table_format.id_column], images[UNIT], strict=True))

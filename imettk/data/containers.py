@@ -164,7 +164,7 @@ def split_path(path: str) -> tuple[str, str] | None:
     return None
 
 
-def tell_slow(paths: Iterable[str]) -> list[str]:
+def warn_slow_containers(paths: Iterable[str]) -> list[str]:
     """Return a warning for each container of these images that is slow to read at random."""
     folders = {os.path.dirname(path): path for path in paths}  # one path per folder: splitting asks the file system
     files = dict.fromkeys(parts[0] for path in folders.values() if (parts := split_path(path)) is not None)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imettk.data.csv_files import list_names
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 
 MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
@@ -73,15 +73,14 @@ class DataIdentity:
 
 
 def identify_data(
-    table: SampleTable, folds: np.ndarray | None = None, left_out: np.ndarray | None = None
+    table: LabelledTable, folds: np.ndarray | None = None, left_out: np.ndarray | None = None
 ) -> DataIdentity:
     """Hash a training table.
 
     Args:
-            folds: fold of each row, int64 (N,).
-            left_out: rows that do not train, bool (N,).
+        folds: fold of each row, int64 (N,).
+        left_out: rows that do not train, bool (N,).
     """
-    assert table.targets is not None
     ids = table.ids.tolist()
     return DataIdentity(
         labels=tuple(map(str, table.labels)),

@@ -19,7 +19,7 @@ from imettk.data.depth import FULL_16, Depth, grey_values, is_grey, put_colours,
 from imettk.data.file_facts import FileFacts
 from imettk.data.header import Header, has_broken_profile
 from imettk.data.pixel_values import LARGEST_8, MAX_PIXELS, ValueRange, check_pixels
-from imettk.data.strangers import name_stranger
+from imettk.data.strangers import describe_foreign_file
 from imettk.errors import DataError
 
 # Without O_NONBLOCK, opening a pipe would wait for a writer.
@@ -311,7 +311,7 @@ def _unchanged(image: Image.Image, channels: int) -> np.ndarray:
 
 def _describe_error(error: Exception, content: bytes) -> str:
     """Return one line about why a file cannot be read; name what it is instead if that is recognised."""
-    if isinstance(error, UnidentifiedImageError) and (stranger := name_stranger(content)):
+    if isinstance(error, UnidentifiedImageError) and (stranger := describe_foreign_file(content)):
         return stranger
     text = " ".join(str(error).split())
     # Pillow names the object that it was given, whose address is useless.

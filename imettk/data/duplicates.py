@@ -278,7 +278,7 @@ def rows_to_drop(parts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.delete(rows, first)
 
 
-def known_answers(parts: np.ndarray, labels: np.ndarray, known: np.ndarray) -> tuple[dict[int, str], int]:
+def answers_of_duplicates(parts: np.ndarray, labels: np.ndarray, known: np.ndarray) -> tuple[dict[int, str], int]:
     """Return the answers of unlabelled images that are duplicates of labelled ones.
 
     Args:

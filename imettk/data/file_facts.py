@@ -58,7 +58,7 @@ def describe_brightness(facts: FileFacts, white: float | str | None = None) -> s
     return f"the brightest pixel of {images} is {facts.brightest:g}, {facts.share:.1%} of {reference}"
 
 
-def tell_facts(facts: FileFacts, white: float | str | None) -> Sequence[str]:
+def describe_facts(facts: FileFacts, white: float | str | None) -> Sequence[str]:
     """Return one warning for each fact that a person should know.
 
     Args:

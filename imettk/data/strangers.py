@@ -49,7 +49,7 @@ _HEAD = 2048  # bytes that are looked at for text
 _SHOWN = 60  # characters of a text that are shown
 
 
-def name_stranger(content: bytes) -> str | None:
+def describe_foreign_file(content: bytes) -> str | None:
     """Return what a file is if it is not an image, and what to do; None if it may be a damaged image.
 
     Example: `it is an HTML page ("404 Not Found"), as a failed download leaves: fetch the image again`.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from imettk.config import TableFormat
 from imettk.data.annotations import find_boxes, is_named, read_names, remark_turned
-from imettk.data.asked_rows import find_asked, read_asked
+from imettk.data.asked_rows import find_row_source, read_test_rows
 from imettk.data.auxiliary import read_auxiliary
 from imettk.data.container_search import describe_expected_member, member_paths, read_training
 from imettk.data.csv_files import as_text, list_names, require_columns, require_unique
@@ -153,9 +153,9 @@ def read_test_table(table_format: TableFormat, data_dir: Path, labels: SampleTab
     Raises:
         DataError: the sample, its columns or every image is missing, an id is repeated, or nothing would fill a column.
     """
-    csv = find_asked(table_format, data_dir) or data_dir / table_format.sample_csv
+    csv = find_row_source(table_format, data_dir) or data_dir / table_format.sample_csv
     remarks: list[str] = []
-    units = read_asked(table_format, data_dir, remarks)[table_format.test_id_column]
+    units = read_test_rows(table_format, data_dir, remarks)[table_format.test_id_column]
     require_unique(units, csv)
     folder = data_dir / table_format.test_images
     if table_format.has_units:

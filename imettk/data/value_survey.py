@@ -90,7 +90,7 @@ def sample_numbers(numbers: np.ndarray) -> np.ndarray:
     return taken[np.isfinite(taken)]
 
 
-def tell_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:
+def describe_levels(histogram: np.ndarray, *, deep: bool) -> list[str]:
     """Return a warning if images look nearly black, or white.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from imettk.config import Recipe
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table
 from imettk.errors import MismatchError, MissingFileError
@@ -81,7 +81,7 @@ class RankingJudge(Judge):
     def require_validated(self, run: RunDir) -> None:
         """Pass: a rule is needed only to place the unknown label."""
 
-    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+    def require_rule(self, run: RunDir, labelled: LabelledTable, folds: list[int]) -> None:
         if self.recipe.ranking.answers == "identities":
             read_threshold(Ranker(self.recipe, labelled), run)
 
@@ -91,7 +91,7 @@ class RankingJudge(Judge):
         return rank_test(self.recipe, data_dir, run, table, tests), None
 
     def put_known(
-        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+        self, known: dict[str, list[str]], labelled: LabelledTable, table: SampleTable, answers: Answers
     ) -> Answers:
         """Return the answers with known ones first; labels that are not scored become the unknown one."""
         ranker = Ranker(self.recipe, labelled)
@@ -109,7 +109,7 @@ class RankingJudge(Judge):
         return result
 
     def score_answers(
-        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+        self, labelled: LabelledTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
     ) -> tuple[str, float | None]:
         if self.recipe.ranking.answers == "images":
             return self._score_images(labelled, table, answers, truth)
@@ -122,10 +122,9 @@ class RankingJudge(Judge):
         return ranker.metric, ranker.score(ranked, ranker.truth(truth))
 
     def _score_images(
-        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray
+        self, labelled: LabelledTable, table: SampleTable, answers: Answers, truth: np.ndarray
     ) -> tuple[str, float]:
         """Return the share of answered images, for queries of known identity, that show the same identity."""
-        assert labelled.targets is not None
         shows = dict(zip([*labelled.ids, *table.ids], [*labelled.targets, *truth], strict=True))
         known = np.flatnonzero(truth >= 0)
         ranked = np.full((len(known), max(map(len, answers), default=0)), -1, np.int64)
@@ -161,8 +160,8 @@ class _RankingAnswerer(ImageAnswerer):
             raise MismatchError(f"{data_dir} has other labels than {run.model(folds[0])}: is --data another one?")
         self._ranker = Ranker(recipe, self._table)
         self._threshold = read_threshold(self._ranker, run)
-        asks_neighbours = recipe.ranking.by == "neighbours"
-        self._gallery = _read_gallery(run, self._table, folds) if asks_neighbours else None
+        ranks_by_neighbours = recipe.ranking.by == "neighbours"
+        self._gallery = _read_gallery(run, self._table, folds) if ranks_by_neighbours else None
 
     def answer(self, outputs: list[Outputs], rows: np.ndarray, pictures: Album) -> list[str]:
         if self._gallery is not None:
@@ -177,7 +176,6 @@ class _RankingAnswerer(ImageAnswerer):
     def _nearest(self, queries: np.ndarray, gallery: np.ndarray, rows: np.ndarray, pictures: Album) -> list[str]:
         """Draw the images nearest to each picture, and return its identities."""
         table = self._table
-        assert table.targets is not None
         answers = self._ranked(self._ranker.by_neighbours(queries, Gallery(gallery, table.targets)))
         near = find_neighbours(queries, gallery, NUM_NEAR, device=self._ranker.device)
         source = ImageSource(table, reader_of(self._recipe, self._run))

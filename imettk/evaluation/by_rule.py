@@ -10,7 +10,7 @@ import torch
 
 from imettk.config import Recipe
 from imettk.data.labels import find_titles
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.evaluation.curve import loss_of
 from imettk.evaluation.ensemble import ensemble_by_rule
 from imettk.evaluation.evidence import keep_errors
@@ -38,7 +38,6 @@ class RuleJudge(Judge):
         """Return loss and score, the latter by a rule fitted on the same rows."""
         recipe, table = self.recipe, prepared.table.take(prepared.rows(fold, valid=True))
         targets, units = table.targets, Units(recipe, table)
-        assert targets is not None and units.table.targets is not None
         fitter = fitter_of(recipe, table.label_groups, prepared.given_shares, labels=table.labels)
         scale = scale_of(recipe, prepared, fold)
         probs = recipe.task.activate(unscale(outputs.logits, scale)).numpy()
@@ -79,17 +78,16 @@ class RuleJudge(Judge):
         fitter: RuleFitter,
         predictions: dict[int, Predictions],
         pooled: Pooled,
-        units: Units,
+        units: Units[LabelledTable],
     ) -> dict[str, float]:
         """Return the score of each view alone, and of all together: only the differences count."""
         targets, scores = units.table.targets, {}
-        assert targets is not None
         for number, view in enumerate(self.recipe.predict.views):
             probs = _collect(prepared, {fold: part.probs[number] for fold, part in predictions.items()})
             scores[view] = score_quickly(fitter, units.pool(probs, pooled.pool), targets)
         return scores | {"together": score_quickly(fitter, pooled.probs, targets)}
 
-    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+    def require_rule(self, run: RunDir, labelled: LabelledTable, folds: list[int]) -> None:
         content = read_rule(run, self.recipe, labelled.labels, folds)
         pool_from_json(self.recipe, content)
         rule_from_json(self.recipe, content)
@@ -108,18 +106,18 @@ class RuleJudge(Judge):
         tell_drift(rule, answers)
         return rule.cells(answers, table.labels, self.recipe.task), probs
 
-    def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
+    def known_cells(self, run: RunDir, labelled: LabelledTable, known: dict[str, str]) -> dict[str, list[str]]:
         rule = rule_from_json(self.recipe, read_rule(run, self.recipe, labelled.labels))
         cells = super().known_cells(run, labelled, known)
         return dict(zip(cells, rule.known_cells(list(cells.values()), labelled.labels, self.recipe.task), strict=True))
 
     def put_known(
-        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+        self, known: dict[str, list[str]], labelled: LabelledTable, table: SampleTable, answers: Answers
     ) -> Answers:
         return [known.get(name, row) for name, row in zip(table.ids, answers, strict=True)]
 
     def score_answers(
-        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+        self, labelled: LabelledTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
     ) -> tuple[str, float | None]:
         fitter = fitter_of(self.recipe, labelled.label_groups, labels=labelled.labels)
         given = fitter.read_cells(answers) if fitter.judges_answers else tests

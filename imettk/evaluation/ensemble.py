@@ -12,7 +12,7 @@ from imettk.config import Recipe, TableFormat
 from imettk.data.asked_rows import read_test_units
 from imettk.data.csv_files import list_names
 from imettk.data.labels import find_titles
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.table import read_groups, read_table, read_units
 from imettk.errors import ConfigError, DataError, MismatchError
 from imettk.evaluation.members import (
@@ -66,7 +66,7 @@ def ensemble_by_rule(
     units = Units(recipe, images)
     folds = units.folds(joined.folds)
     chosen = np.array(weights or [1.0] * len(found), np.float64)
-    chosen /= chosen.sum()
+    chosen /= chosen.sum()  # as it is printed and kept; the blend would not care
     # Weights and gains are of one pool, that of the blend without fitted weights.
     pool = units.choose(fitter, blend_known(joined, how, chosen), folds).pool if recipe.table.has_units else None
     score_of = _scorer(recipe, fitter, joined, how, images, pool)
@@ -103,10 +103,10 @@ def _read_members(members: list[Path], method: str) -> list[Member]:
     return [join_labels(found)] if method == "join" else found
 
 
-def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, Any]) -> SampleTable:
+def _table_of(recipe: Recipe, data_dir: Path, joined: Joined, values: dict[str, Any]) -> LabelledTable:
     """Return a table of the rows that members have predicted, without images."""
     labels, groups = tuple(values["labels"]), tuple(values["label_groups"])
-    return SampleTable(
+    return LabelledTable(
         joined.ids,
         joined.ids,
         labels,
@@ -173,21 +173,20 @@ def fit_member_weights(
 
 
 def _scorer(
-    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method, images: SampleTable, pool: str | None
+    recipe: Recipe, fitter: RuleFitter, joined: Joined, method: Method, images: LabelledTable, pool: str | None
 ) -> Callable[[np.ndarray, np.ndarray], float]:
     """Return a function (weights, rows) -> score of the blend, by a rule fitted on the same rows.
 
     Args:
         pool: of units.
     """
-    last: tuple[np.ndarray, Units] | None = None  # a fit scores the same rows hundreds of times
+    last: tuple[np.ndarray, Units[LabelledTable]] | None = None  # a fit scores the same rows hundreds of times
 
     def score_of(weights: np.ndarray, rows: np.ndarray) -> float:
         nonlocal last
         if last is None or last[0] is not rows:
             last = rows, Units(recipe, images.take(rows))
         units = last[1]
-        assert units.table.targets is not None
         return score_quickly(fitter, units.pool(blend_known(joined, method, weights, rows), pool), units.table.targets)
 
     return score_of

@@ -9,7 +9,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.data.table import read_table
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.embeddings import FoldFiles, TableRows, read_fold_files
@@ -51,7 +51,7 @@ def ensemble_rankings(
     if lacking := group.lacking_test:
         say(f"note: no submission: {list_names(lacking, 'member')} without test predictions; run `imettk infer` there")
         return
-    if ranker.plan.answers == "images" and isinstance(group, EmbeddingEnsemble):
+    if ranker.config.answers == "images" and isinstance(group, EmbeddingEnsemble):
         ids, answers = group.nearest_images()
     else:
         ids, ranked = group.rank_test()
@@ -60,7 +60,7 @@ def ensemble_rankings(
 
 
 def _judge(
-    run: RunDir, table: SampleTable, members: list[Path], group: EmbeddingEnsemble | ProbsEnsemble
+    run: RunDir, table: LabelledTable, members: list[Path], group: EmbeddingEnsemble | ProbsEnsemble
 ) -> dict[str, dict[str, float | None]]:
     """Write and print the ensemble's scores; return, by member, its own score and its gain."""
     ranker, everyone = group.ranker, list(range(len(members)))
@@ -104,7 +104,9 @@ class ProbsEnsemble:
         weights: of the members, float64 (M,).
     """
 
-    def __init__(self, recipe: Recipe, table: SampleTable, paths: list[Path], method: str, weights: np.ndarray) -> None:
+    def __init__(
+        self, recipe: Recipe, table: LabelledTable, paths: list[Path], method: str, weights: np.ndarray
+    ) -> None:
         if method not in ("mean", "geometric", "rank", "max"):
             raise ConfigError(f"--method {method} is not for ranked classes: take mean, geometric, rank or max")
         self.ranker, self.weights = Ranker(recipe, table), weights
@@ -141,7 +143,9 @@ class EmbeddingEnsemble:
         weights: of the members, float64 (M,).
     """
 
-    def __init__(self, recipe: Recipe, table: SampleTable, paths: list[Path], method: str, weights: np.ndarray) -> None:
+    def __init__(
+        self, recipe: Recipe, table: LabelledTable, paths: list[Path], method: str, weights: np.ndarray
+    ) -> None:
         if method not in ("mean", "fuse"):
             raise ConfigError(
                 f"--method {method} is not for embeddings: take mean (joined embeddings) or fuse (scores)"
@@ -177,7 +181,7 @@ class EmbeddingEnsemble:
                 files = self._members[member][fold]
                 everything = self._rows.scatter(files.known)
                 queries, hidden = everything[rows], everything.copy()
-                hidden[rows] = np.nan
+                hidden[rows] = np.nan  # a query must not find its own image
                 pairs.append((queries, hidden))
             parts.append(self._ranked(pairs, chosen))
             gallery_rows = self._rows.rows(self._members[chosen[0]][fold].gallery.ids)
@@ -227,7 +231,6 @@ class EmbeddingEnsemble:
 
     @property
     def _targets(self) -> np.ndarray:
-        assert self._table.targets is not None
         return self._table.targets
 
     def _ranked(
@@ -238,7 +241,7 @@ class EmbeddingEnsemble:
         if self._method == "mean":
             queries, gallery = (join_embeddings([pair[side] for pair in pairs], weights.tolist()) for side in (0, 1))
             return self.ranker.by_neighbours(queries, Gallery(gallery, self._targets), own=own)
-        depth = min(self.ranker.plan.num_neighbours, self.ranker.num_labels)
+        depth = min(self.ranker.config.num_neighbours, self.ranker.num_labels)
         each = [
             self.ranker.by_neighbours(queries, Gallery(gallery, self._targets), own=own, depth=depth)
             for queries, gallery in pairs

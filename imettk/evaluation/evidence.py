@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.data.source import ImageSource
 from imettk.evaluation.pictures import look_at
 from imettk.evaluation.probability_curves import calibration, label_curves
@@ -33,7 +33,7 @@ NUM_POINTS = 60  # points of the curve for an unknown identity
 def keep_curves(
     recipe: Recipe,
     run: RunDir,
-    table: SampleTable,
+    table: LabelledTable,
     *,
     fitter: RuleFitter,
     rule: Rule,
@@ -53,7 +53,6 @@ def keep_curves(
         decided: decisions of rules that have not seen these rows, in the form of the task's targets.
     """
     task, targets = recipe.task, table.targets
-    assert targets is not None
     content: dict[str, Any] = {}
     if (curve := threshold_curve(fitter, rule, probs, targets)) is not None:
         content["threshold"] = curve
@@ -91,7 +90,7 @@ def value_points(answers: np.ndarray, targets: np.ndarray, titles: Sequence[str]
 
 
 def _probability_curves(
-    task: Task, table: SampleTable, shown: np.ndarray, places: list[int], answered: np.ndarray | None
+    task: Task, table: LabelledTable, shown: np.ndarray, places: list[int], answered: np.ndarray | None
 ) -> dict[str, Any]:
     """Return ROC and precision-recall curves of some labels, and the calibration of their probabilities.
 
@@ -101,7 +100,6 @@ def _probability_curves(
         answered: the class that each row is answered with, int64 (N,); None if labels do not exclude each other.
             Calibration is then that of the answered class.
     """
-    assert table.targets is not None
     if answered is not None and len(places) == len(table.labels) == 2:
         places = [1]  # the curves of the first of two classes are mirror images
     every, truth = task.label_probs(shown), task.label_shares(table.targets, len(table.labels))
@@ -184,7 +182,7 @@ def _curve(thresholds: np.ndarray, scores: np.ndarray, metric: str) -> dict[str,
 def keep_errors(
     recipe: Recipe,
     run: RunDir,
-    table: SampleTable,
+    table: LabelledTable,
     *,
     source: ImageSource,
     rows: np.ndarray,
@@ -200,7 +198,6 @@ def keep_errors(
         answers: in the form of the task's targets.
     """
     targets = table.targets
-    assert targets is not None
     task = recipe.task
     wrong = np.flatnonzero(task.wrong(answers, targets))
     losses, label_probs = task.row_losses(probs[wrong], targets[wrong]), task.label_probs(probs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.embeddings import TableRows
 from imettk.evaluation.evidence import keep_unknown_curve
@@ -107,7 +107,7 @@ class _OofRankings:
         rows, gallery_rows = prepared.rows(fold, valid=True), prepared.gallery_rows(fold)
         oof = self._models.predict(fold, "oof", prepared.images(rows))
         truth = ranker.truth(prepared.targets[rows], np.unique(prepared.targets[gallery_rows]))
-        if ranker.plan.by == "probs":
+        if ranker.config.by == "probs":
             ranked = ranker.by_probs(oof.merged)
             first = ranker.by_probs(oof.probs[0]) if len(views) > 1 else ranked
             return _FoldRankings(ranked, ranked, first, truth)
@@ -147,18 +147,17 @@ def validate_ranking(experiment: Experiment, folds: list[int]) -> bool:
     keep_judged_rankings(run, table, answers, oof.truth)
     _draw(oof, answers, threshold)
     tell_ranking(ranker, scores, threshold)
-    return threshold is not None and ranker.plan.unknown_share is None
+    return threshold is not None and ranker.config.unknown_share is None
 
 
 def judge(
-    ranker: Ranker, ranked: Ranked, truth: np.ndarray, folds: np.ndarray, table: SampleTable
+    ranker: Ranker, ranked: Ranked, truth: np.ndarray, folds: np.ndarray, table: LabelledTable
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return answers, int64 (N, k), each fold's with a threshold of the others, and the content of `scores.json`.
 
     Args:
         table: of these rows.
     """
-    assert table.targets is not None
     answers = ranker.cross_fit(ranked, truth, folds)
     of_folds = {str(fold): ranker.score(answers[folds == fold], truth[folds == fold]) for fold in np.unique(folds)}
     scores: dict[str, Any] = {"metric": ranker.scorer.name, "title": ranker.metric, "folds": of_folds}
@@ -195,7 +194,7 @@ def _draw(oof: _OofRankings, answers: np.ndarray, threshold: float | None) -> No
             title=title,
         )
     say(f"{run_dir / 'ranking_worst.png'}, ranking_some.png: queries, and the images that speak for their answers")
-    if oof.ranker.plan.by == "neighbours":
+    if oof.ranker.config.by == "neighbours":
         list_conflicts(run_dir, album, oof.near, targets, labels, task=prepared.task)
 
 
@@ -210,7 +209,7 @@ def tell_ranking(ranker: Ranker, scores: dict[str, Any], threshold: float | None
 
 
 def _answers_unknown(ranker: Ranker) -> bool:
-    return ranker.unknown is not None and ranker.plan.judge_unknown
+    return ranker.unknown is not None and ranker.config.judge_unknown
 
 
 def _details(ranker: Ranker, scores: dict[str, Any], threshold: float | None) -> Iterator[str]:
@@ -248,15 +247,15 @@ def rank_test(
     total, count = np.zeros(()), 0
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for fold, test in tests:
-        if ranker.plan.by == "probs":
+        if ranker.config.by == "probs":
             total, count = total + test.merged, count + 1
         else:
             parts.append((test.merged_embeddings, _embed_table(models, prepared, fold)))
-    if ranker.plan.by == "probs":
+    if ranker.config.by == "probs":
         ranked = ranker.by_probs((total / count).astype(np.float32))
         return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
     queries, gallery = (join_embeddings([pair[side] for pair in parts]) for side in (0, 1))
-    if ranker.plan.answers == "images":
+    if ranker.config.answers == "images":
         return nearest_images(ranker, queries, table.ids, gallery, prepared.table.ids)
     own = TableRows(prepared.table).own(table.ids)
     ranked = ranker.by_neighbours(queries, Gallery(gallery, prepared.targets), own=own)
@@ -299,7 +298,7 @@ def nearest_images(
 
 def threshold_of_test(ranker: Ranker, ranked: Ranked, run: RunDir) -> float | None:
     """Return the unknown label's threshold in the test set, fitted or by the wanted share."""
-    if ranker.plan.unknown_share is not None:
+    if ranker.config.unknown_share is not None:
         return ranker.fit(ranked, np.zeros(len(ranked.labels), np.int64))
     return read_threshold(ranker, run)
 
@@ -313,7 +312,7 @@ def read_threshold(ranker: Ranker, run: RunDir) -> float | None:
     if ranker.unknown is None or not ranker.scored.all():
         return None
     if run.find_optional(RULE) is None:
-        if ranker.plan.unknown_share is not None:
+        if ranker.config.unknown_share is not None:
             return None
         raise MissingFileError(
             f"{RULE} is not in {run.path}: run `imettk validate` first, which fits the place of {ranker.names[-1]}; "

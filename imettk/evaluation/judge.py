@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.labels import split
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.evaluation.pictures import Album
 from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import RULE
@@ -53,7 +53,7 @@ class Judge(ABC):
         run.find(RULE, written_by="validate")
 
     @abstractmethod
-    def require_rule(self, run: RunDir, labelled: SampleTable, folds: list[int]) -> None:
+    def require_rule(self, run: RunDir, labelled: LabelledTable, folds: list[int]) -> None:
         """Raise if there is no fitting rule: `infer` would notice only after hours of prediction."""
 
     @abstractmethod
@@ -67,19 +67,19 @@ class Judge(ABC):
             tests: predictions of the test table, fold by fold.
         """
 
-    def known_cells(self, run: RunDir, labelled: SampleTable, known: dict[str, str]) -> dict[str, list[str]]:
+    def known_cells(self, run: RunDir, labelled: LabelledTable, known: dict[str, str]) -> dict[str, list[str]]:
         """Return the answers to rows that are known, from cells of the training table, by id."""
         return {name: split(cell, self.recipe.table) for name, cell in known.items()}
 
     @abstractmethod
     def put_known(
-        self, known: dict[str, list[str]], labelled: SampleTable, table: SampleTable, answers: Answers
+        self, known: dict[str, list[str]], labelled: LabelledTable, table: SampleTable, answers: Answers
     ) -> Answers:
         """Return the answers with known ones, from `known_cells`, in their place."""
 
     @abstractmethod
     def score_answers(
-        self, labelled: SampleTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
+        self, labelled: LabelledTable, table: SampleTable, answers: Answers, truth: np.ndarray, tests: np.ndarray | None
     ) -> tuple[str, float | None]:
         """Return the metric's name and the score of answers to the test table.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from imettk.data.csv_files import list_names
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.inference.predictor import Predictions, load_predictions
 from imettk.postprocess.blend import Method, blend, rank_shares
@@ -122,7 +122,7 @@ def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
         np.repeat(list(ids_of), [len(of_fold) for of_fold in ids_of.values()]),
     )
     order = np.argsort(ids)
-    ids, folds = ids[order], folds[order]
+    ids, folds = ids[order], folds[order]  # by id: runs may list the same rows in another order
     if (doubles := ids[1:][ids[1:] == ids[:-1]]).size:
         raise MismatchError(
             f"{list_names(doubles, 'id')} in different folds of different members: they need the same folds.csv"
@@ -143,13 +143,12 @@ def join_members(members: list[Member], *, ranks: bool = False) -> Joined:
     return Joined(ids, folds, targets, probs, known)
 
 
-def require_current_labels(name: str, files: Iterable[Predictions], table: SampleTable) -> None:
+def require_current_labels(name: str, files: Iterable[Predictions], table: LabelledTable) -> None:
     """Refuse a member whose predictions hold other labels of their rows than the training table of today.
 
     Raises:
         MismatchError: labels were added, removed or re-ordered, rows are gone, or some have other labels.
     """
-    assert table.targets is not None
     place = {name: row for row, name in enumerate(table.ids.tolist())}
     for predictions in files:
         if tuple(labels := predictions.values["labels"]) != table.labels:

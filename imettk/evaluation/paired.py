@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from imettk.data.csv_files import list_names
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.units import Pooled
 from imettk.metrics import Scorer
@@ -83,16 +83,15 @@ def keep_judged(
 
 
 def keep_judged_oof(
-    run: RunDir, fitter: RuleFitter, table: SampleTable, pooled: Pooled, answers: np.ndarray, folds: np.ndarray
+    run: RunDir, fitter: RuleFitter, table: LabelledTable, pooled: Pooled, answers: np.ndarray, folds: np.ndarray
 ) -> None:
     """Write `judged.safetensors` of a fitted rule.
 
     Args:
-        table: the validated rows, with targets.
+        table: the validated rows.
         answers: by rules that have not seen these rows, first axis N.
         folds: int64 (N,).
     """
-    assert table.targets is not None
     probs = pooled.probs.copy()
     for fold, honest in pooled.by_fold.items():
         probs[folds == fold] = honest[folds == fold]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.device import choose_device
 from imettk.errors import DataError
 from imettk.inference.reranking import Reranking, rank_reranked
@@ -48,18 +48,17 @@ class Ranker:
         device: where neighbours are looked for.
     """
 
-    def __init__(self, recipe: Recipe, table: SampleTable) -> None:
+    def __init__(self, recipe: Recipe, table: LabelledTable) -> None:
         self.recipe, self.labels = recipe, table.labels
         self.scorer = recipe.scorer
-        self.plan, self.device = recipe.ranking, choose_device(recipe.session.device)
-        self.k, self.num_labels = self.plan.num_answers, len(table.labels)
+        self.config, self.device = recipe.ranking, choose_device(recipe.session.device)
+        self.k, self.num_labels = self.config.num_answers, len(table.labels)
         self.unknown = None if recipe.table.unknown_label is None else self.num_labels
         self.names = [*table.labels, recipe.table.unknown_label or ""]
-        assert table.targets is not None
         counts = np.bincount(table.targets[table.targets >= 0], minlength=self.num_labels)
         self._frequent = np.argsort(-counts, kind="stable")
         self.scored = np.ones(self.num_labels, bool)
-        if self.plan.scored == "train":
+        if self.config.scored == "train":
             assert table.sources is not None
             own = table.targets[(table.sources == 0) & (table.targets >= 0)]
             self.scored = np.isin(np.arange(self.num_labels), own)
@@ -89,13 +88,13 @@ class Ranker:
             refine: expand queries and re-rank neighbours, where the recipe says so.
             depth: how many to rank; None is as many as answers need.
         """
-        plan = self.plan
-        pooling = Pooling(plan.pool, plan.num_neighbours, plan.best_of, plan.temperature)
+        config = self.config
+        pooling = Pooling(config.pool, config.num_neighbours, config.best_of, config.temperature)
         search: dict[str, Any] = {"k": depth or self.depth, "pooling": pooling, "own": own, "device": self.device}
         if refine:
             queries = self._expanded(queries, gallery.embeddings, own)
-        if refine and plan.rerank:
-            search["reranking"] = Reranking(plan.rerank, plan.rerank_spread, plan.rerank_weight)
+        if refine and config.rerank:
+            search["reranking"] = Reranking(config.rerank, config.rerank_spread, config.rerank_weight)
             return rank_reranked(queries, gallery.embeddings, gallery.labels, **search)
         return rank_gallery(queries, gallery.embeddings, gallery.labels, **search)
 
@@ -105,24 +104,24 @@ class Ranker:
 
     def _expanded(self, queries: np.ndarray, gallery: np.ndarray, own: np.ndarray | None) -> np.ndarray:
         """Return the queries, expanded if the recipe says so."""
-        plan = self.plan
-        if not plan.expand:
+        config = self.config
+        if not config.expand:
             return queries
-        return expand_queries(queries, gallery, plan.expand, alpha=plan.expand_power, own=own, device=self.device)
+        return expand_queries(queries, gallery, config.expand, alpha=config.expand_power, own=own, device=self.device)
 
     @property
     def refinement(self) -> str:
         """Refinement of neighbours before they are ranked, in words; "" for none."""
-        plan = self.plan
-        parts = [f"query expansion with {plan.expand} images"] if plan.expand else []
-        return " and ".join(parts + ([f"re-ranking by {plan.rerank} common neighbours"] if plan.rerank else []))
+        config = self.config
+        parts = [f"query expansion with {config.expand} images"] if config.expand else []
+        return " and ".join(parts + ([f"re-ranking by {config.rerank} common neighbours"] if config.rerank else []))
 
     @property
     def depth(self) -> int:
         """Number of identities to rank: all of a classifier's if some of them count as unknown."""
         if self.scored.all():
             return min(self.k, self.num_labels)
-        return self.num_labels if self.plan.by == "probs" else min(self.plan.num_neighbours, self.num_labels)
+        return self.num_labels if self.config.by == "probs" else min(self.config.num_neighbours, self.num_labels)
 
     def truth(self, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
         """Return the right answer to queries of these identities, int64 (N,); -1 for those that are not judged.
@@ -136,15 +135,15 @@ class Ranker:
         if self.unknown is None:
             return targets
         can_be_found = (targets >= 0) & (True if known is None else np.isin(targets, known))
-        unknown = np.where((targets >= 0) | self.plan.judge_unknown, self.unknown, -1)
+        unknown = np.where((targets >= 0) | self.config.judge_unknown, self.unknown, -1)
         return np.where(can_be_found, targets, unknown)
 
     def fit(self, ranked: Ranked, truth: np.ndarray) -> float | None:
         """Return the similarity (or probability) below which the unknown label comes first; None if it never does."""
-        if self.unknown is None or not self.scored.all() or not self.plan.judge_unknown:
+        if self.unknown is None or not self.scored.all() or not self.config.judge_unknown:
             return None
-        if self.plan.unknown_share is not None:
-            return threshold_for_share(ranked.scores[:, 0], self.plan.unknown_share)
+        if self.config.unknown_share is not None:
+            return threshold_for_share(ranked.scores[:, 0], self.config.unknown_share)
         if not (truth == self.unknown).any():
             return None
         return fit_unknown(ranked, truth, unknown=self.unknown, k=self.k)[0]
@@ -176,7 +175,7 @@ class Ranker:
         answers = np.empty((len(truth), self.k), np.int64)
         for fold in np.unique(folds):
             mine = folds == fold
-            others = mine if mine.all() else ~mine
+            others = mine if mine.all() else ~mine  # a single fold has no others
             answers[mine] = self.answer(take(ranked, mine), self.fit(take(ranked, others), truth[others]))
         return answers
 
@@ -222,7 +221,7 @@ class Ranker:
         }
         if not self.scorer.higher:
             result["lower_is_better"] = True
-        if self.unknown is not None and self.plan.judge_unknown:
+        if self.unknown is not None and self.config.judge_unknown:
             is_unknown = truth == self.unknown
             result |= {
                 "unknown_rows": int(is_unknown.sum()),

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import Recipe
-from imettk.data.asked_rows import find_asked, read_asked
-from imettk.data.sample_table import SampleTable
+from imettk.data.asked_rows import find_row_source, read_test_rows
+from imettk.data.sample_table import LabelledTable
 from imettk.evaluation.evidence import keep_curves
 from imettk.evaluation.paired import keep_judged_oof
 from imettk.evaluation.rules import POOL
@@ -43,13 +43,12 @@ class OutOfFold:
     """
 
     fitter: RuleFitter
-    table: SampleTable
+    table: LabelledTable
     pooled: Pooled
     folds: np.ndarray
 
     @property
     def targets(self) -> np.ndarray:
-        assert self.table.targets is not None
         return self.table.targets
 
 
@@ -120,6 +119,7 @@ def honest_scores(
     """
     several, scorer = len(np.unique(folds)) > 1, fitter.scorer
     answers, rule = _answer_honestly(fitter, probs, targets, folds)
+    # A pool chosen on all rows has seen the rows of each fold, so a fold is judged by the pool that the others choose.
     if by_fold:
         answers, probs = answers.copy(), probs.copy()
     for fold, chosen_by_others in by_fold.items():
@@ -254,4 +254,4 @@ def _tell_shake_up(recipe: Recipe, oof: OutOfFold, rule: Rule) -> None:
 
 def count_test_rows(recipe: Recipe, data_dir: Path) -> int | None:
     """Return the number of rows in the test set, None if it is not there."""
-    return None if find_asked(recipe.table, data_dir) is None else len(read_asked(recipe.table, data_dir))
+    return None if find_row_source(recipe.table, data_dir) is None else len(read_test_rows(recipe.table, data_dir))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
-from imettk.data.asked_rows import as_sample, find_asked, read_asked
+from imettk.data.asked_rows import as_sample, find_row_source, read_test_rows
 from imettk.data.label_cells import are_lists, as_flags, write_list
 from imettk.data.submission import AnswerRules, SubmissionForm, check_kind, read_sample, write_submission
 from imettk.progress import say
@@ -89,18 +89,18 @@ def submit(
         DataError: the submission would not fit the sample.
     """
     form, path = recipe.table, run.path / "submission.csv"
-    source, sample = find_asked(form, data_dir), data_dir / form.sample_csv
+    source, sample = find_row_source(form, data_dir), data_dir / form.sample_csv
     if source is None:
         say(f"note: no submission.csv: {sample} is missing; give --data")
         return
-    made = None if source == sample else as_sample(form, read_asked(form, data_dir))
+    made = None if source == sample else as_sample(form, read_test_rows(form, data_dir))
     flags = gives_flags(recipe)
     if flags:
         answers = as_flags(answers, form.label_answers)
     elif recipe.rule.pairs is not None:  # the cell is text, though it contains numbers
         answers = [[form.label_separator.join(row)] for row in answers]
     elif may_give_lists(recipe):
-        shown = are_lists(read_asked(form, data_dir)[form.filled_columns[0]])
+        shown = are_lists(read_test_rows(form, data_dir)[form.filled_columns[0]])
         if form.label_lists if shown is None else shown:
             answers = [[write_list(row)] for row in answers]
 

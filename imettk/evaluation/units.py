@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from imettk.evaluation.rules import score_quickly
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.unit_pools import Members, pool_units
 from imettk.progress import say
+
+Table = TypeVar("Table", bound=SampleTable)
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Pooled:
         return {} if self.pool is None else {"pool": self.pool, "pools": dict(self.scores)}
 
 
-class Units:
+class Units(Generic[Table]):
     """Units of a table; without units, each image is one, and nothing changes."""
 
-    def __init__(self, recipe: Recipe, table: SampleTable) -> None:
+    def __init__(self, recipe: Recipe, table: Table) -> None:
         self._recipe, self._images, self._members = recipe, table, None
         self.first = np.arange(len(table))  # the first image of each unit, int64 (U,)
         if table.units is not None:
@@ -55,7 +57,7 @@ class Units:
             self._members = Members(np.argsort(order)[number])
 
     @cached_property
-    def table(self) -> SampleTable:
+    def table(self) -> Table:
         """Table with a row for each unit: its name for an id, and labels, image and group of its first image."""
         if self._members is None:
             return self._images
@@ -109,10 +111,10 @@ class Units:
         """
         if self._members is None:
             return Pooled(probs)
-        plan, targets = self._recipe.rule, self.table.targets
+        config, targets = self._recipe.rule, self.table.targets
         assert targets is not None and self._images.units is not None
         names = [name for name, row in UNIT_POOLS.items() if row.numbers or not self._recipe.task.numeric]
-        by_pool = {name: self.pool(probs, name) for name in (names if plan.pool == "auto" else [plan.pool])}
+        by_pool = {name: self.pool(probs, name) for name in (names if config.pool == "auto" else [config.pool])}
 
         def scores_on(rows: np.ndarray) -> dict[str, float]:
             return {name: score_quickly(fitter, pooled[rows], targets[rows]) for name, pooled in by_pool.items()}

@@ -7,16 +7,15 @@ import numpy as np
 from imettk.config import FoldConfig, Recipe
 from imettk.data.csv_files import list_names
 from imettk.data.folds import GALLERY_ONLY, LEFT_OUT, ONLY_TRAINS
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.data.units import describe_units
 
 MOST_NAMED = 6  # columns of numbers whose range is told
 
 
-def describe_folds(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str:
+def describe_folds(recipe: Recipe, table: LabelledTable, folds: np.ndarray) -> str:
     """Return a few lines about rows, folds, their sizes, and how evenly labels are spread over them."""
-    task, plan, targets = recipe.task, recipe.folds, table.targets
-    assert targets is not None  # a training table has them
+    task, config, targets = recipe.task, recipe.folds, table.targets
     identities, learnable = task.identities(targets), task.learnable(targets)
     lines = _contents(recipe, table, targets)
     if task.exclusive and (alone := int((task.label_counts(targets, len(table.labels)) == 1).sum())):
@@ -26,18 +25,18 @@ def describe_folds(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str
     dealt = np.flatnonzero(folds >= 0)
     if not len(dealt):
         return "\n".join([*lines, "all rows train, and none is validated"])
-    sizes = np.bincount(folds[dealt], minlength=plan.num_folds)
+    sizes = np.bincount(folds[dealt], minlength=config.num_folds)
     lines.append("folds: " + ", ".join(f"{fold}: {size} rows" for fold, size in enumerate(sizes)))
     only = (folds == ONLY_TRAINS) & learnable
     if only.any():
         of_extra = table.sources is not None and (table.sources[only] > 0).all()
         lines.append(f"{int(only.sum())} rows {'of extra tables ' if of_extra else ''}only train")
     if identities is not None:
-        lines += _unknown_lines(identities, folds, plan)
+        lines += _unknown_lines(identities, folds, config)
     if task.numeric:
         means = (targets[folds == fold].mean(0) for fold in range(folds[dealt].max() + 1))
         lines.append("means of the folds: " + "; ".join(" ".join(f"{mean:.6g}" for mean in part) for part in means))
-    elif plan.scheme == "deal":
+    elif config.scheme == "deal":
         counts = [
             task.label_counts(targets[folds == fold], len(table.labels)) for fold in range(folds[dealt].max() + 1)
         ]
@@ -45,7 +44,7 @@ def describe_folds(recipe: Recipe, table: SampleTable, folds: np.ndarray) -> str
     return "\n".join(lines)
 
 
-def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[str]:
+def _contents(recipe: Recipe, table: LabelledTable, targets: np.ndarray) -> list[str]:
     """Return a line about rows, groups, labels or numbers, votes and units."""
     task = recipe.task
     rows = task.label_counts(targets, len(table.labels))
@@ -63,11 +62,11 @@ def _contents(recipe: Recipe, table: SampleTable, targets: np.ndarray) -> list[s
     return [f"{len(table)} rows{groups}, {what}", *units]
 
 
-def _unknown_lines(identities: np.ndarray, folds: np.ndarray, plan: FoldConfig) -> list[str]:
+def _unknown_lines(identities: np.ndarray, folds: np.ndarray, config: FoldConfig) -> list[str]:
     """Return, for each fold, how many identities validate in it that it does not train on."""
     never_train = (identities < 0) | np.isin(folds, (LEFT_OUT, GALLERY_ONLY))
     counts = []
-    for fold in range(plan.num_folds):
+    for fold in range(config.num_folds):
         known = np.unique(identities[~never_train & (folds != fold)])
         counts.append(len(np.setdiff1d(identities[~never_train & (folds == fold)], known)))
     if not any(counts):

@@ -8,7 +8,7 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names, read_csv, require_columns
 from imettk.data.data_identity import DataIdentity, hash_text, identify_data
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.stamps import hash_files
 from imettk.errors import MismatchError
 from imettk.files import write_atomically
@@ -17,7 +17,7 @@ from imettk.tracking.run_dir import KNOWN_ANSWERS, RunDir
 
 
 def keep_known_answers(
-    run: RunDir, recipe: Recipe, labelled: SampleTable, ids: np.ndarray, paths: np.ndarray, labels: list[str]
+    run: RunDir, recipe: Recipe, labelled: LabelledTable, ids: np.ndarray, paths: np.ndarray, labels: list[str]
 ) -> None:
     """Write the labels of test images, beside a hash of each image and of the training labels that they come from."""
     frame = pd.DataFrame(
@@ -31,7 +31,7 @@ def keep_known_answers(
     write_atomically(run.path / KNOWN_ANSWERS, frame.to_csv(index=False).encode())
 
 
-def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table: SampleTable) -> dict[str, str]:
+def read_known_answers(run: RunDir, recipe: Recipe, labelled: LabelledTable, table: SampleTable) -> dict[str, str]:
     """Return the known label of test images by id; images that have changed since have none.
 
     Raises:
@@ -52,6 +52,7 @@ def read_known_answers(run: RunDir, recipe: Recipe, labelled: SampleTable, table
     place = {name: row for row, name in enumerate(table.ids.tolist())}
     frame = frame[frame["id"].isin(place)]
     paths = table.paths[[place[name] for name in frame["id"]]] if len(frame) else table.paths[:0]
+    # A hidden test set may have another image under an id of the public one.
     same = frame["image_hash"].to_numpy(str) == hash_files(paths, recipe.table.channel_files).astype(str)
     if not same.all():
         changed = list_names(frame["id"][~same], "image")

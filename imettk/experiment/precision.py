@@ -106,7 +106,7 @@ def time_precisions(network: nn.Module, shape: tuple[int, int, int, int]) -> tup
     images = torch.zeros(shape, dtype=torch.uint8)
     network.train()
     best = [float("inf"), float("inf")]
-    for number in range(ROUNDS):
+    for number in range(ROUNDS):  # in turn, so that a busy moment slows both
         for place, half in enumerate((False, True)):
             begun = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=half):

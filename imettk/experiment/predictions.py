@@ -74,7 +74,7 @@ class TrainedModels:
             images.targets,
             None if outputs.embeddings is None else outputs.embeddings.numpy(),
         )
-        if time.monotonic() < until:
+        if time.monotonic() < until:  # else some rows hold a mean, and a later session has time for them
             save_predictions(self.run.fold(fold) / f"{name}.safetensors", predictions)
         return predictions
 
@@ -238,7 +238,7 @@ def _probs_of(logits: Tensor, recipe: Recipe) -> np.ndarray:
 
     Thousands of identities times all rows would fill the disk.
     """
-    if recipe.asks_neighbours:
+    if recipe.ranks_by_neighbours:
         return np.zeros((*logits.shape[:2], 0), np.float32)
     scaled = recipe.embedding.scale * logits if recipe.model.embeds else logits
     return recipe.task.activate(scaled).numpy()

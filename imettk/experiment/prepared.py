@@ -22,7 +22,7 @@ from imettk.data.cache import INDEX, ImageCache
 from imettk.data.csv_files import list_names, read_csv, require_columns, require_unique
 from imettk.data.data_identity import DataIdentity, identify_data
 from imettk.data.folds import GALLERY_ONLY, LEFT_OUT, read_folds
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.source import ImageSource, cache_key, image_names
 from imettk.data.table import read_table
 from imettk.data.table_files import read_rows
@@ -32,7 +32,7 @@ from imettk.experiment.learned import Learned
 from imettk.experiment.settle import misfits, settle_as
 from imettk.experiment.value_range import reader_of
 from imettk.models.network import Network
-from imettk.models.pretraining import spread
+from imettk.models.pretraining import adapt_to_channels
 from imettk.progress import say
 from imettk.tasks import Task
 from imettk.tracking.files import read_json
@@ -75,7 +75,7 @@ class Prepared:
         given_shares: of the rows that each label should have, float64 (C,), where the recipe names a table of them.
     """
 
-    table: SampleTable
+    table: LabelledTable
     folds: np.ndarray
     source: ImageSource
     bad: np.ndarray
@@ -85,7 +85,6 @@ class Prepared:
     @property
     def targets(self) -> np.ndarray:
         """Targets in the form of the task, first axis N."""
-        assert self.table.targets is not None
         return self.table.targets
 
     @cached_property
@@ -156,6 +155,7 @@ def read_prepared(recipe: Recipe, data_dir: Path, run: RunDir) -> Prepared:
     """
     path = run.find("table.json", written_by="prepare")
     prepared = from_json(json.dumps(read_json(path, needs=("recipe",))["recipe"]), where=str(path))
+    # Other folds or another table under an old folds.csv would leak validation rows into training.
     changed = differences(prepared, recipe, PREPARE_SECTIONS)
     if changed:
         raise MismatchError(
@@ -223,16 +223,16 @@ def make_network(
     """
     learned = learned or Learned()
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
-    plan, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
-    settings = {name: getattr(plan, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
+    model, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
+    settings = {name: getattr(model, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
     return Network(
-        backbone=choice_of(recipe, plan.backbone, {}) if is_own(plan.backbone) else plan.backbone,
+        backbone=choice_of(recipe, model.backbone, {}) if is_own(model.backbone) else model.backbone,
         num_classes=num_classes + len(learned.auxiliary),
-        mean=recipe.images.mean or spread(IMAGENET["mean"], recipe.images.channels),
-        std=recipe.images.std or spread(IMAGENET["std"], recipe.images.channels),
+        mean=recipe.images.mean or adapt_to_channels(IMAGENET["mean"], recipe.images.channels),
+        std=recipe.images.std or adapt_to_channels(IMAGENET["std"], recipe.images.channels),
         weights=weights,
         head=row,
-        last_levels=plan.last_levels,
+        last_levels=model.last_levels,
         image_size=recipe.images.image_size,
         parts=learned.parts,
         num_auxiliary=len(learned.auxiliary),
@@ -268,7 +268,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
         raise TrainingError(f"{path} holds weights that are not finite: delete it, and train this fold again")
     settled = settle_as(recipe, model.values).recipe
     network = make_network(settled, len(table.labels), learned=Learned.from_values(model.values))
-    network.load_state_dict(model.tensors)
+    network.load_state_dict(model.tensors)  # strict: a missing tensor would stay random
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

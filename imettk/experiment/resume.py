@@ -141,7 +141,7 @@ def carry_checkpoint(run: RunDir, fold: int, checkpoint: TensorFile) -> None:
     folder, step = run.fold(fold) / "checkpoints", checkpoint.values["position"]["step"]
     path = folder / f"step-{step:08d}.safetensors"
     if not (path.is_file() and is_valid(path)):
-        save_checkpoint(folder, step, checkpoint.tensors, checkpoint.values)
+        save_checkpoint(folder, step, checkpoint.tensors, checkpoint.values)  # the same bytes of weights, a new hash
 
 
 def carry_journal(recipe: Recipe, run: RunDir, fold: int, data: DataIdentity, checkpoint: TensorFile | None) -> Journal:

@@ -20,7 +20,7 @@ def keep_rule(
     run: RunDir, content: dict[str, Any], recipe: Recipe, labels: Sequence[str], folds: Iterable[int]
 ) -> None:
     """Write the JSON of a rule, with the settings, folds and labels that it was fitted for."""
-    fitted = {"plan": _plan(recipe), "folds": sorted(map(int, folds)), "labels": hash_text(labels)}
+    fitted = {"plan": _settings(recipe), "folds": sorted(map(int, folds)), "labels": hash_text(labels)}
     write_json(run.path / RULE, content | {FITTED: fitted})
 
 
@@ -41,12 +41,12 @@ def read_rule(run: RunDir, recipe: Recipe, labels: Sequence[str], folds: Iterabl
         return content
     if not _is_whole(fitted):
         raise MismatchError(f"{path} is damaged, it does not say what it was fitted for: run `imettk validate` again")
-    plan = _plan(recipe)
+    settings = _settings(recipe)
     differ = [
-        f"{section}.{name}: {old!r} -> {plan[section][name]!r}"
+        f"{section}.{name}: {old!r} -> {settings[section][name]!r}"
         for section, fields in fitted["plan"].items()
         for name, old in fields.items()
-        if name in plan.get(section, {}) and _plain(plan[section][name]) != old
+        if name in settings.get(section, {}) and _plain(settings[section][name]) != old
     ]
     if differ:
         raise MismatchError(f"{path} was fitted for another rule ({'; '.join(differ)}): run `imettk validate` again")
@@ -72,7 +72,7 @@ def _is_whole(fitted: Any) -> bool:
     )
 
 
-def _plan(recipe: Recipe) -> dict[str, dict[str, Any]]:
+def _settings(recipe: Recipe) -> dict[str, dict[str, Any]]:
     plans = {"rule": recipe.fitted_rule}
     found = {name: asdict(plans.get(name, getattr(recipe, name))) for name in recipe.rule_row.sections}
     if not recipe.table.has_units:  # so that nothing is pooled

@@ -22,6 +22,7 @@ def scale_of(recipe: Recipe, prepared: Prepared, fold: int) -> Scale | None:
     """Return the scale of a fold; None if its task has none."""
     rows = prepared.rows(fold, valid=False)
     targets = with_auxiliary(prepared.targets, prepared.table)
+    # From training rows only: a scale that has seen the validation rows would leak into their score.
     return recipe.task.fit_scale(targets[rows], recipe.target_scale) if len(rows) else None
 
 

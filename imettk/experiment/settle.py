@@ -14,8 +14,8 @@ from typing import Any
 from imettk.config import Recipe, fingerprint
 from imettk.config.choices import BACKBONES
 from imettk.errors import CheckpointError
-from imettk.models.pretraining import pretraining_of, spread
-from imettk.models.weights_file import About, about_training, find_weights
+from imettk.models.pretraining import adapt_to_channels, pretraining_of
+from imettk.models.weights_file import WeightsInfo, find_weights, info_of_training
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
 
@@ -48,6 +48,7 @@ def settle(recipe: Recipe, run: RunDir) -> Settled:
     Raises:
         ConfigError, MissingFileError: as of `pretraining_of`.
     """
+    # What a training began with counts, even if the weights' own mean and std are known better by now.
     begun = next(_begun(recipe, run), None)
     if begun is not None:
         return settle_as(recipe, begun)
@@ -56,7 +57,7 @@ def settle(recipe: Recipe, run: RunDir) -> Settled:
 
 def settle_as(recipe: Recipe, values: Mapping[str, Any]) -> Settled:
     """Settle a recipe as a checkpoint or model of it, from that file's plain values."""
-    return _fill(recipe, replace(about_training(values), source="as the training began"))
+    return _fill(recipe, replace(info_of_training(values), source="as the training began"))
 
 
 def weights_of(recipe: Recipe) -> str | None:
@@ -80,7 +81,7 @@ def misfits(recipe: Recipe, values: Mapping[str, Any]) -> list[str]:
     Returns:
         Lines such as those of `config.differences`.
     """
-    about, images = about_training(values), recipe.images
+    about, images = info_of_training(values), recipe.images
     pairs = {"images.mean": (about.mean, images.mean), "images.std": (about.std, images.std)}
     return [f"{name}: {old!r} -> {new!r}" for name, (old, new) in pairs.items() if old and new and old != new]
 
@@ -103,15 +104,15 @@ def _begun(recipe: Recipe, run: RunDir) -> Iterator[dict[str, Any]]:
                     yield values
 
 
-def _fill(recipe: Recipe, about: About) -> Settled:
+def _fill(recipe: Recipe, about: WeightsInfo) -> Settled:
     """Fill what a recipe leaves open with the settings that its weights were trained with."""
     images, model = recipe.images, recipe.model
     assert about.mean is not None and about.std is not None
     given = images.mean is not None and images.std is not None
     images = replace(
         images,
-        mean=images.mean or spread(about.mean, images.channels),
-        std=images.std or spread(about.std, images.channels),
+        mean=images.mean or adapt_to_channels(about.mean, images.channels),
+        std=images.std or adapt_to_channels(about.std, images.channels),
     )
     row = BACKBONES.get(model.backbone.partition(":")[0])
     if row is not None and row.in_file:

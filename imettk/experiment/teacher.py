@@ -10,7 +10,7 @@ import numpy as np
 
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
 from imettk.inference.predictor import load_predictions
@@ -22,26 +22,26 @@ def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepare
 
     Pseudo-labelled rows of which the fold's models are unsure are marked as bad: they do not train.
     """
-    plan, table = recipe.train, prepared.table
-    assert table.targets is not None and table.sources is not None
+    config, table = recipe.train, prepared.table
+    assert table.sources is not None
     targets, unsure = with_pseudo_labels(recipe, table.targets, table.sources, table.ids, table.labels, fold)
     # Soft targets no longer show that an identity is unknown: such a row must not train.
     unsure |= ~recipe.task.learnable(table.targets)
-    taught = "none"
+    digest = "none"
     if targets is not table.targets:
-        taught = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(targets.tobytes()).hexdigest()[:16]
         prepared = replace(prepared, table=replace(table, targets=targets), bad=prepared.bad | unsure)
-    if not plan.teacher:
-        return prepared, taught
+    if not config.teacher:
+        return prepared, digest
     rows = prepared.rows(fold, valid=False)
     rows = rows[prepared.folds[rows] >= 0]  # rows that only train have no out-of-fold prediction
-    mixed, taught = teach(prepared.table, rows, plan.teacher, weight=plan.teacher_weight, task=recipe.task)
-    return replace(prepared, table=mixed, bad=prepared.bad | ~recipe.task.learnable(table.targets)), taught
+    mixed, digest = teach(prepared.table, rows, config.teacher, weight=config.teacher_weight, task=recipe.task)
+    return replace(prepared, table=mixed, bad=prepared.bad | ~recipe.task.learnable(table.targets)), digest
 
 
 def teach(
-    table: SampleTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, task: Task
-) -> tuple[SampleTable, str]:
+    table: LabelledTable, rows: np.ndarray, paths: tuple[str, ...], *, weight: float, task: Task
+) -> tuple[LabelledTable, str]:
     """Return a table with targets (1 - weight) * its own + weight * the mean of the teachers' probabilities.
 
     Args:
@@ -55,9 +55,8 @@ def teach(
         MissingFileError: a file is not there, or no file knows some row.
         MismatchError: a file has other labels.
     """
-    assert table.targets is not None
     own = task.soft_answers(table.targets, task.num_outputs(len(table.labels)))
-    own = own.copy() if own is table.targets else own  # those of the table stay, for validation
+    own = own.copy() if own is table.targets else own  # validation still needs the table's own
     place = {name: row for row, name in enumerate(table.ids.tolist())}
     total, count = np.zeros(own.shape, np.float32), np.zeros(len(own), np.int64)
     for path in map(Path, paths):

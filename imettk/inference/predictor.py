@@ -84,7 +84,7 @@ def predict_outputs(
     others: list[Tensor] = []
     with progress_bar(what or "", total=num_samples, unit="image", hidden=what is None) as bar:
         for batch in batches:
-            if parts and time.monotonic() > until:
+            if parts and time.monotonic() > until:  # after one batch at least, whose mean the others get
                 break
             images = batch.images.to(device, non_blocking=True)
             beside = {name: part.to(device, non_blocking=True) for name, part in batch.beside.items()}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from imettk.errors import ConfigError
-from imettk.models.image_sizes import Size, SizeMisfit, follow
+from imettk.models.image_sizes import Size, SizeMisfit, run_on_shapes
 
 
 class Backbone(Protocol):
@@ -39,7 +39,7 @@ def count_channels(backbone: Any, num_levels: int, channels: int, size: Size) ->
         return [features.shape[1] for features in network.maps(images, num_levels)]
 
     try:
-        return follow(run, backbone, channels=channels, size=size)
+        return run_on_shapes(run, backbone, channels=channels, size=size)
     except SizeMisfit as misfit:
         raise ConfigError(
             f"`model.last_levels` {num_levels}: this backbone has no such maps ({misfit}); choose another one, or the "
@@ -47,7 +47,7 @@ def count_channels(backbone: Any, num_levels: int, channels: int, size: Size) ->
         ) from None
 
 
-def no_such_model(library: str, name: str, known: list[str]) -> str:
+def unknown_model_message(library: str, name: str, known: list[str]) -> str:
     """Return the message for a name that a library does not have, with similar names."""
     similar = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     return f"`model.backbone`: {library} has no network {name!r}" + (

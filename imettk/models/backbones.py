@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from imettk.config.choices import BACKBONES, Choice
 from imettk.errors import ConfigError
 from imettk.models.fit_weights import load_weights
-from imettk.models.image_sizes import Size, SizeMisfit, tell_misfit
+from imettk.models.image_sizes import Size, SizeMisfit, misfit_message
 from imettk.models.pretraining import pretraining_of
 from imettk.models.weights_file import find_weights
 from imettk.progress import say
@@ -97,4 +97,4 @@ def _make_of_library(name: str, channels: int, size: Size | None) -> Any:
         assert size is not None  # without a size nothing can misfit
         if torch.get_default_device().type == "meta":
             raise  # the caller only checks shapes; it builds the network again with values if that fails
-        raise ConfigError(tell_misfit("images.image_size", name, size, misfit, takes)) from None
+        raise ConfigError(misfit_message("images.image_size", name, size, misfit, takes)) from None

@@ -21,7 +21,7 @@ from imettk.models.pretraining import of_pretrainedmodels, of_timm
 from imettk.models.weights_file import (
     HUB_CONFIG,
     HUB_FILES,
-    About,
+    WeightsInfo,
     file_stem,
     read_hub_config,
     read_weights,
@@ -73,7 +73,7 @@ def fetch_weights(names: Sequence[str], out: Path) -> None:
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {describe_about(about)}")
 
 
-def describe_about(about: About) -> str:
+def describe_about(about: WeightsInfo) -> str:
     """Return the origin of weights as words for a line."""
     values = [" ".join(f"{value:g}" for value in values or ()) for values in (about.mean, about.std)]
     size = f", of {about.size[0]} x {about.size[1]} pixels" if about.size else ""
@@ -107,7 +107,7 @@ def _note(path: Path, name: str, file: Path, source: str) -> None:
     write_atomically(path, json.dumps(files, indent=2).encode())
 
 
-def from_timm(model: str) -> tuple[dict[str, torch.Tensor], About]:
+def from_timm(model: str) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
     """Return timm's pretrained weights of NAME or NAME.TAG; raise `ConfigError` if there are none."""
     import timm
 
@@ -117,7 +117,7 @@ def from_timm(model: str) -> tuple[dict[str, torch.Tensor], About]:
     return state, of_timm(model)
 
 
-def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
+def from_hub(model: str) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
     """Return the weights of OWNER/NAME on the Hugging Face hub, a repository in timm's format.
 
     Raises:
@@ -151,7 +151,7 @@ def from_hub(model: str) -> tuple[dict[str, torch.Tensor], About]:
     raise ConfigError(f"{source} holds neither {' nor '.join(HUB_FILES)}")
 
 
-def from_pretrainedmodels(model: str) -> tuple[dict[str, torch.Tensor], About]:
+def from_pretrainedmodels(model: str) -> tuple[dict[str, torch.Tensor], WeightsInfo]:
     """Return the ImageNet weights of a network of pretrainedmodels; raise `ConfigError` if it has none."""
     import pretrainedmodels
 

@@ -20,7 +20,7 @@ class SizeMisfit(Exception):
     """A network cannot take images of some size; the message gives the reason."""
 
 
-def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels: int, size: Size) -> Answer:
+def run_on_shapes(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels: int, size: Size) -> Answer:
     """Return `run`(copy of the module, image float32 (1, channels, H, W)), computed on shapes only.
 
     The copy runs on the meta device. If that fails, a copy with values runs once, if the module has values: some
@@ -31,7 +31,7 @@ def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels:
     """
     try:
         with torch.no_grad():
-            return run(without_values(module).eval(), torch.zeros(1, channels, *size, device="meta"))
+            return run(to_meta(module).eval(), torch.zeros(1, channels, *size, device="meta"))
     except Exception as error:  # networks and torch raise all kinds of errors for a wrong shape
         device = next((parameter.device for parameter in module.parameters()), torch.device("meta"))
         if device.type == "meta" or isinstance(error, AssertionError | SizeMisfit):  # the network's own check
@@ -43,7 +43,7 @@ def follow(run: Callable[[Any, Tensor], Answer], module: nn.Module, *, channels:
         raise SizeMisfit(one_line(error)) from None
 
 
-def without_values(module: nn.Module) -> nn.Module:
+def to_meta(module: nn.Module) -> nn.Module:
     """Copy a module to the meta device, where tensors have shapes but no values."""
     # `deepcopy` takes these from its memo: the values, possibly gigabytes, are never copied.
     memo: dict[int, Any] = {id(buffer): buffer.data.to("meta") for buffer in module.buffers()}
@@ -52,7 +52,7 @@ def without_values(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
-def tell_misfit(
+def misfit_message(
     field: str, name: str, size: Size, misfit: SizeMisfit, takes: Callable[[Size], bool], *, known: Size | None = None
 ) -> str:
     """Return the message for a size that a network does not accept, with the nearest sizes that it does.

@@ -12,7 +12,7 @@ from imettk.config.choices import HEADS, Choice, HeadChoice
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
 from imettk.models.heads import Outputs, log_probs_by_part
-from imettk.models.image_sizes import Size, SizeMisfit, follow, tell_misfit, without_values
+from imettk.models.image_sizes import Size, SizeMisfit, misfit_message, run_on_shapes, to_meta
 from imettk.models.trained import is_trained_network, load_trained
 
 
@@ -112,7 +112,9 @@ class Network(nn.Module):
 
         def run(network: nn.Module, other: Size) -> None:
             channels = self.mean.shape[1]
-            follow(lambda copied, images: copied(images.permute(0, 2, 3, 1)), network, channels=channels, size=other)
+            run_on_shapes(
+                lambda copied, images: copied(images.permute(0, 2, 3, 1)), network, channels=channels, size=other
+            )
 
         def takes(other: Size) -> bool:
             try:
@@ -124,8 +126,8 @@ class Network(nn.Module):
         try:
             run(self, size)
         except SizeMisfit as misfit:
-            empty = without_values(self)
-            raise ConfigError(tell_misfit(field, name, size, misfit, takes, known=self._image_size)) from None
+            empty = to_meta(self)
+            raise ConfigError(misfit_message(field, name, size, misfit, takes, known=self._image_size)) from None
 
     def layer_groups(self, num_groups: int) -> list[list[str]]:
         """Return the parameter names of each layer group, first layers first; the head comes last.

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from imettk.errors import ConfigError
-from imettk.models.backbone import count_channels, no_such_model
-from imettk.models.image_sizes import Size, follow
+from imettk.models.backbone import count_channels, unknown_model_message
+from imettk.models.image_sizes import Size, run_on_shapes
 
 
 class PretrainedmodelsBackbone(nn.Module):
@@ -29,7 +29,7 @@ class PretrainedmodelsBackbone(nn.Module):
         import pretrainedmodels
 
         if name not in pretrainedmodels.model_names:
-            raise ConfigError(no_such_model("pretrainedmodels", name, pretrainedmodels.model_names))
+            raise ConfigError(unknown_model_message("pretrainedmodels", name, pretrainedmodels.model_names))
         with warnings.catch_warnings():
             # Its torchvision networks (densenet161, resnet34, ...) still pass torchvision's old `pretrained`.
             warnings.filterwarnings("ignore", message=".*pretrained.*deprecated|Arguments other than a weight enum")
@@ -50,7 +50,7 @@ class PretrainedmodelsBackbone(nn.Module):
             _replace_first_convolution(self.body, channels)
         self._channels, self._size = channels, size or (64, 64)
         if size is not None:
-            follow(lambda backbone, images: backbone(images), self, channels=channels, size=size)
+            run_on_shapes(lambda backbone, images: backbone(images), self, channels=channels, size=size)
 
     def forward(self, images: Tensor) -> Tensor:
         # Some of these networks apply their last ReLU in the classifier; for the others a second one changes nothing.

@@ -11,12 +11,12 @@ from typing import Any
 from imettk.config import earlier
 from imettk.config.choices import BACKBONES, load
 from imettk.errors import ConfigError
-from imettk.models.weights_file import About, find_weights, read_about
+from imettk.models.weights_file import WeightsInfo, find_weights, read_weights_info
 
-IMAGENET = About(**earlier.IMAGENET, source="ImageNet's")
+IMAGENET = WeightsInfo(**earlier.IMAGENET, source="ImageNet's")
 
 
-def pretraining_of(backbone: str, weights: str | None) -> About:
+def pretraining_of(backbone: str, weights: str | None) -> WeightsInfo:
     """Return what weights were trained with, from their file or else from the network's library.
 
     Args:
@@ -40,14 +40,14 @@ def pretraining_of(backbone: str, weights: str | None) -> About:
             )
         return replace(IMAGENET, architecture=backbone)
     path = find_weights(Path(weights), model if row is not None else "weights")
-    about = read_about(path)
+    about = read_weights_info(path)
     name = about.architecture if row is not None and row.in_file else backbone
     if not name:
         raise ConfigError(f"{path} does not name its network: set `model.backbone` to timm:NAME")
     if about.mean is not None:
         return replace(about, architecture=name, source=f"of {path}")
     library, _, model = name.partition(":")
-    known = About()
+    known = WeightsInfo()
     if library in BACKBONES:
         of_tag = path.stem if path.stem.startswith(f"{model}.") else model
         known = load(BACKBONES[library].pretraining)(of_tag, model)
@@ -56,19 +56,19 @@ def pretraining_of(backbone: str, weights: str | None) -> About:
     return replace(known, architecture=name, source=f"of {known.source}")
 
 
-def of_timm(model: str, usual: str | None = None) -> About:
+def of_timm(model: str, usual: str | None = None) -> WeightsInfo:
     """Return timm's facts about the weights of NAME or NAME.TAG; those of `usual` if it has no such tag."""
     import timm
 
     try:
         known = timm.get_pretrained_cfg(model)
     except RuntimeError:
-        return About() if usual in (None, model) else of_timm(str(usual))
+        return WeightsInfo() if usual in (None, model) else of_timm(str(usual))
     if known is None:
-        return About()
+        return WeightsInfo()
     name = f"{known.architecture}.{known.tag}" if known.tag else str(known.architecture)
     size = known.input_size[1:]
-    return About(
+    return WeightsInfo(
         architecture=f"timm:{model.partition('.')[0]}",
         mean=tuple(known.mean),
         std=tuple(known.std),
@@ -77,17 +77,17 @@ def of_timm(model: str, usual: str | None = None) -> About:
     )
 
 
-def of_pretrainedmodels(model: str, usual: str | None = None) -> About:
+def of_pretrainedmodels(model: str, usual: str | None = None) -> WeightsInfo:
     """Return the facts of pretrainedmodels about its ImageNet weights, with pixels scaled from [0, 255] to [0, 1]."""
     import pretrainedmodels
 
     known: dict[str, Any] = pretrainedmodels.pretrained_settings.get(usual or model, {}).get("imagenet", {})
     if not known:
-        return About()
+        return WeightsInfo()
     white = max(known["input_range"])
     size = known["input_size"][1:]
     name = f"pretrainedmodels:{usual or model}"
-    return About(
+    return WeightsInfo(
         architecture=name,
         mean=tuple(value / white for value in known["mean"]),
         std=tuple(value / white for value in known["std"]),
@@ -96,7 +96,7 @@ def of_pretrainedmodels(model: str, usual: str | None = None) -> About:
     )
 
 
-def spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def adapt_to_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """Adapt a mean or std to another number of channels, as the first convolution's weights are adapted.
 
     One channel gets the mean of all; more channels repeat them in turn.

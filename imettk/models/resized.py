@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from imettk.device import without_autocast
-from imettk.models.image_sizes import Size, SizeMisfit, follow, one_line
+from imettk.models.image_sizes import Size, SizeMisfit, one_line, run_on_shapes
 
 
 def set_size(body: Any, channels: int, size: Size) -> None:
@@ -26,7 +26,7 @@ def set_size(body: Any, channels: int, size: Size) -> None:
         SizeMisfit: the size does not fit.
     """
     _set_input_size(body, size)
-    follow(require_whole_patches, body, channels=channels, size=size)
+    run_on_shapes(require_whole_patches, body, channels=channels, size=size)
 
 
 def _set_input_size(body: Any, size: Size) -> None:

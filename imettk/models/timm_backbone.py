@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from imettk.errors import ConfigError
-from imettk.models.backbone import count_channels, no_such_model
-from imettk.models.image_sizes import Size, SizeMisfit, follow, one_line
+from imettk.models.backbone import count_channels, unknown_model_message
+from imettk.models.image_sizes import Size, SizeMisfit, one_line, run_on_shapes
 from imettk.models.pretraining import check_tag
 from imettk.models.resized import Resized, require_whole_patches, set_size
 
@@ -35,7 +35,7 @@ class TimmBackbone(nn.Module):
         import timm
 
         if not timm.is_model(name):
-            raise ConfigError(no_such_model("timm", name, timm.list_models()))
+            raise ConfigError(unknown_model_message("timm", name, timm.list_models()))
         check_tag(name)
         self.body: Any = _make(name, channels, size)
         self.num_features: int = self.body.head_hidden_size
@@ -78,7 +78,7 @@ class TimmBackbone(nn.Module):
             return self.body
         if size not in self._at_sizes:
             try:
-                follow(_features, self.body, channels=self._channels, size=size)
+                run_on_shapes(_features, self.body, channels=self._channels, size=size)
                 self._require_same_shapes(size)
                 self._at_sizes[size] = None
             except SizeMisfit as misfit:
@@ -104,7 +104,7 @@ class TimmBackbone(nn.Module):
     def _features_are_a_map(self) -> bool:
         """Return whether the network's features are the map (B, F, H, W) that it pools itself."""
         if self._is_map is None:
-            features = follow(
+            features = run_on_shapes(
                 lambda body, images: body.forward_features(images),
                 self.body,
                 channels=self._channels,
@@ -129,14 +129,14 @@ def _make(name: str, channels: int, size: Size | None) -> Any:
         return body
     misfit = None
     try:
-        follow(_features, body, channels=channels, size=size)
+        run_on_shapes(_features, body, channels=channels, size=size)
     except SizeMisfit as error:
         _require_channels(name, body, channels)
         misfit = error
     if misfit is None and (size == _own_size(body) or not _holds_one_size(body)):
         return body
     body = _make_at(name, body, channels, size, misfit)
-    follow(_features, body, channels=channels, size=size)
+    run_on_shapes(_features, body, channels=channels, size=size)
     return body
 
 
@@ -157,14 +157,14 @@ def _make_at(name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit
         raise misfit from None
     except Exception as error:
         raise SizeMisfit(one_line(error)) from None
-    follow(require_whole_patches, body, channels=channels, size=size)
+    run_on_shapes(require_whole_patches, body, channels=channels, size=size)
     return body
 
 
 def _require_channels(name: str, body: Any, channels: int) -> None:
     """Raise `ConfigError` if a network does not even accept images of its own size with this number of channels."""
     try:
-        follow(_features, body, channels=channels, size=_own_size(body))
+        run_on_shapes(_features, body, channels=channels, size=_own_size(body))
     except SizeMisfit as misfit:
         raise ConfigError(
             f"`model.backbone`: timm:{name} accepts no images of {channels} channels ({misfit}); choose another one"

@@ -30,7 +30,7 @@ SUFFIXES = (".safetensors", ".pth")
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class WeightsInfo:
     """Facts about weights, as far as their file has them.
 
     Attributes:
@@ -125,23 +125,23 @@ def read_weights(path: Path) -> Content:
     return Content(tensors, tuple(dict.fromkeys(name.split(".")[0] for name in others)), architecture)
 
 
-def read_about(path: Path) -> About:
+def read_weights_info(path: Path) -> WeightsInfo:
     """Read the facts about a file's weights, from the header that imettk wrote or from timm's config.json beside it."""
     try:
         header = read_header(path)
         if HEADER in header:
             return _read_header(json.loads(header[HEADER]))
         if TRAINED in header:
-            return about_training(json.loads(header[TRAINED]))
+            return info_of_training(json.loads(header[TRAINED]))
         if path.name in HUB_FILES and (config := path.with_name(HUB_CONFIG)).is_file():
             return read_hub_config(config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{path} has an invalid description of its weights ({reason})") from None
-    return About()
+    return WeightsInfo()
 
 
-def about_training(values: Mapping[str, Any]) -> About:
+def info_of_training(values: Mapping[str, Any]) -> WeightsInfo:
     """Return the facts from the plain values of a model or checkpoint in a run folder."""
     recipe = values.get("recipe", {})  # only checkpoints have it; earlier versions wrote nothing else
     model, images = (values.get(section) or recipe.get(section, {}) for section in ("model", "images"))
@@ -150,7 +150,7 @@ def about_training(values: Mapping[str, Any]) -> About:
     return _read_header(about | size)
 
 
-def read_hub_config(path: Path, source: str = "") -> About:
+def read_hub_config(path: Path, source: str = "") -> WeightsInfo:
     """Read a config.json in timm's format.
 
     Raises:
@@ -168,7 +168,7 @@ def read_hub_config(path: Path, source: str = "") -> About:
         ) from None
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: WeightsInfo) -> None:
     """Write weights as safetensors, with the facts about them in the header."""
     header = {HEADER: json.dumps(asdict(about), sort_keys=True)}
     save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path, header)
@@ -185,11 +185,11 @@ def read_header(path: Path) -> dict[str, str]:
         return {}  # reading the weights will raise a proper error
 
 
-def _read_header(values: Mapping[str, Any]) -> About:
+def _read_header(values: Mapping[str, Any]) -> WeightsInfo:
     mean, std, size = (None if values.get(name) is None else tuple(values[name]) for name in ("mean", "std", "size"))
     if (mean is None) != (std is None) or (mean and std and (len(mean) != len(std) or not min(std) > 0)):
         raise ValueError(f"mean {mean} and std {std}")
-    return About(
+    return WeightsInfo(
         architecture=str(values.get("architecture") or ""),
         mean=mean and tuple(float(value) for value in mean),
         std=std and tuple(float(value) for value in std),

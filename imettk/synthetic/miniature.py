@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from imettk.config import ExtraTable, Recipe, RuleConfig, TableFormat
-from imettk.data.asked_rows import as_sample, find_asked, read_asked
+from imettk.data.asked_rows import as_sample, find_row_source, read_test_rows
 from imettk.data.container_search import read_training
 from imettk.data.identities import read_merged
 from imettk.data.long_rows import sample_rows, training_rows
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.data.table_files import read_rows
 
 Section = TypeVar("Section", TableFormat, ExtraTable, RuleConfig)
@@ -24,7 +24,7 @@ IMAGES_A_LABEL = 8  # images of each class or identity: enough for every scheme 
 
 
 def make_miniature(
-    recipe: Recipe, table: SampleTable, data_dir: Path, out: Path, *, rows: int, test_rows: int
+    recipe: Recipe, table: LabelledTable, data_dir: Path, out: Path, *, rows: int, test_rows: int
 ) -> tuple[Recipe, int]:
     """Write a data folder with about so many training rows; return the recipe that reads it, and the number of rows.
 
@@ -38,7 +38,7 @@ def make_miniature(
     Raises:
         DataError: a table cannot be read.
     """
-    assert table.targets is not None and table.sources is not None  # a training table has them
+    assert table.sources is not None  # a training table has them
     # The recipe's names may lead anywhere, so nothing is written under one of them: reduced tables get names of ours in
     # `out`, and what is only read (images, boxes, lists) is named by its absolute path.
     form = _absolute(recipe.table, data_dir)
@@ -57,7 +57,7 @@ def make_miniature(
     return replace(recipe, table=replace(form, **small), rule=_absolute(recipe.rule, data_dir)), len(chosen)
 
 
-def _choose_whole_units(recipe: Recipe, table: SampleTable, labels: Labels, rows: int) -> np.ndarray:
+def _choose_whole_units(recipe: Recipe, table: LabelledTable, labels: Labels, rows: int) -> np.ndarray:
     """Choose about `rows` rows; a unit of several images is taken whole, and counts as its first image."""
     assert table.sources is not None
     if table.units is None:
@@ -90,13 +90,13 @@ def _write_training(form: TableFormat, chosen: set[str], out: Path) -> dict[str,
 
 def _write_sample(form: TableFormat, test_rows: int, out: Path) -> dict[str, Any]:
     """Write the first test rows as a sample submission; return the fields of the format that differ."""
-    asked = find_asked(form, Path())
+    asked = find_row_source(form, Path())
     if asked is None:
         return {}
     if asked == Path(form.sample_csv):
         first = _first_of_sample(form, test_rows)
     else:
-        first = as_sample(form, read_asked(form, Path()).head(test_rows))
+        first = as_sample(form, read_test_rows(form, Path()).head(test_rows))
     return {"sample_csv": _write(first, out, "sample_submission.csv")}
 
 

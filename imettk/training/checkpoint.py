@@ -107,9 +107,10 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], values:
     make_room(folder, sum(value.nbytes for value in tensors.values()))
     path = folder / f"step-{step:08d}.safetensors"
     save_tensors(path, tensors, values)
-    _digest_file(path).unlink(missing_ok=True)  # of an earlier version's file of this step
+    _digest_file(path).unlink(missing_ok=True)  # an earlier version's, which would not match the new file
     paths = _by_step([folder])
     place = paths.index(path)
+    # Only valid ones count: two damaged files would otherwise push out the last good one.
     older = [other for other in paths[place + 1 :] if is_valid(other)][: KEPT - 1]
     _remove([other for other in paths if other != path and other not in older])
 
@@ -129,7 +130,7 @@ def load_newest(
     paths = _by_step(folders)
     num_valid = 0
     for path in paths:
-        content = path.read_bytes()
+        content = path.read_bytes()  # whole: its hash decides, and reading it twice would take twice as long
         if fault := _fault(path, content):
             warn(f"{path} {fault}: skipped")
             continue
@@ -154,6 +155,7 @@ def _copy_to_host(tensors: dict[str, Tensor], host: dict[str, Tensor]) -> dict[s
         if old is None or old.shape != value.shape or old.dtype != value.dtype or old.stride() != value.stride():
             old = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
         copies[name] = old.copy_(value.detach(), non_blocking=True)
+    # The next step overwrites the tensors: the copies must be complete when this returns.
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
     return copies

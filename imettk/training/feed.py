@@ -82,7 +82,7 @@ class Feed:
     ) -> None:
         self._data, self._mining = data, mining
         self._processes, self._pin = processes, pin
-        self._num_workers = -(-num_workers // processes.size)
+        self._num_workers = -(-num_workers // processes.size)  # rounded up: none of them may be left without
 
     def batches(self, span: Span, step: int) -> Iterator[Batch]:
         """Yield the micro-batches from `step` of the training to the stage's end."""
@@ -92,11 +92,12 @@ class Feed:
         while step < last_step:
             order: Callable[[int], np.ndarray] = sampler.order
             until = last_step
-            if self._mining is not None and config.goes_by_losses:
+            if self._mining is not None and config.depends_on_losses:
                 # The hard samples are known only when the epoch before is over: loaders must not prefetch beyond it.
                 epoch = step // span.steps_per_epoch
                 until = min(last_step, (epoch + 1) * span.steps_per_epoch)
                 order = self._with_hard_examples(sampler, self._mining, config, span.first_epoch + epoch)
+            # Requests are computed for any step, in O(1): nothing is replayed to get there after a kill.
             requests = train_requests(
                 order,
                 samples_per_epoch=span.samples_per_epoch,

@@ -27,7 +27,7 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: St
     for names, peak in list(zip(layer_groups, peak_rates(config, len(layer_groups)), strict=True))[
         config.frozen_groups :
     ]:
-        for decays in (True, False):
+        for decays in (True, False):  # always both, in this order: the optimizer's memory goes by index
             chosen = [parameters[name] for name in names if (parameters[name].ndim > 1) == decays]
             if chosen:
                 decay = config.weight_decay if decays else 0.0

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=3)  # a process may write a checkpoint or score while the others wait
+PATIENCE = timedelta(hours=3)  # one process may score a large validation set while the others wait
 T = TypeVar("T")
 
 
@@ -48,7 +48,7 @@ class ProcessGroup:
             return part
         parts = [torch.empty_like(part) for _ in range(self.size)]
         dist.all_gather(parts, part.detach().contiguous())
-        parts[self.rank] = part
+        parts[self.rank] = part  # the gathered copy has no graph; this one does
         return torch.cat(parts)
 
     def broadcast_object(self, value: T) -> T:

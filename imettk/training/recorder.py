@@ -42,7 +42,7 @@ class Recorder:
         """Count a step, and write the mean of every `JOURNAL_STEPS` steps of the training (not of this session)."""
         self._seconds += seconds
         self._steps += 1
-        if result.finite:
+        if result.finite:  # sums are in the position: a mean over a kill is that of a training without one
             at.loss_sum += result.loss
             at.loss_steps += 1
         else:

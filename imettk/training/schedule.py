@@ -51,6 +51,7 @@ def plan_spans(
                 f"got {config.accumulate}"
             )
         steps_per_epoch = count_steps(samples_per_epoch, config.batch_size)
+        # An early stop moves all later stages, so it has to be known again after a kill: it is in the position.
         num_steps = (early_ends or {}).get(number) or max(1, round(config.num_epochs * steps_per_epoch))
         spans.append(Span(number, config, step, step + num_steps, epoch, steps_per_epoch, samples_per_epoch))
         step += num_steps
@@ -65,7 +66,7 @@ def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     `final_lr` in the last step; steps count epochs from the stage's start; plateau is given as before any plateau.
     """
     num_steps = max(1, round(config.num_epochs * steps_per_epoch))
-    num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)
+    num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)  # one step at the peak at least
     progress = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
     table = np.ones(num_steps)
     if config.schedule == "cosine":

@@ -38,6 +38,7 @@ class TrainingState:
     def enter_stage(self, span: Span, layer_groups: list[list[str]]) -> Optimizer:
         """Return a new optimizer for a stage, with the loaded checkpoint's memory if the stage had begun there."""
         self._optimizer = make_optimizer(self._network, layer_groups, span.config)
+        # At a stage's first step there is nothing to restore: every stage begins with a new optimizer.
         if self._loaded is not None and self.at.step > span.first_step:
             load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
         self._loaded = None
@@ -91,8 +92,9 @@ class TrainingState:
             self._ema.module.load_state_dict(checkpoint.part("ema"))
         if self._mining is not None:
             self._mining.load(checkpoint.part("mining"))
-        self.best = checkpoint.part("best")
+        self.best = checkpoint.part("best")  # no later step could give these weights back
         self.at = Position.from_values(checkpoint.values["position"])
+        # Pieces of another size add up in another order: a resumed training cuts as finely as the killed one did.
         self._runner.split = max(self._runner.split, checkpoint.values["split"])
         if self._runner.scaler.is_enabled():
             scaler = checkpoint.values["scaler"]

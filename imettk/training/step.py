@@ -122,7 +122,7 @@ class StepRunner:
             DeviceError: memory does not even suffice for the fewest samples that can train.
         """
         set_lr(setup.optimizer, share)
-        if self._kept:
+        if self._kept:  # one fused copy, in case the step is skipped or starts again
             self._keep_buffers(back=False)
         taken: list[Batch] = []  # kept, should the step have to start again
         while True:
@@ -135,12 +135,13 @@ class StepRunner:
         # Python's sum: for a few hundred numbers it is faster than torch's.
         total = sum(chain.from_iterable(piece.weighted.tolist() for piece in pieces))
         loss = self._processes.all_reduce_sum(total) / setup.samples_per_step
+        # The loss is the same number in all processes, so all of them take or skip the step.
         finite = self._update(setup, math.isfinite(loss))
         if finite and setup.mining is not None:
             for piece in pieces:
                 setup.mining.record(piece.rows, piece.losses)
         if finite and self._ema is not None:
-            self._ema.update(self._network, step=step)
+            self._ema.update(self._network, step=step)  # its warmup is a function of the step, too
         return StepResult(loss, finite)
 
     def _update(self, setup: StageSetup, finite: bool) -> bool:
@@ -200,7 +201,7 @@ class StepRunner:
         with self._autocast:
             outputs = setup.network(images, **batch.beside)
         count = len(images)
-        if gathers := processes.size > 1 and setup.loss_fn.whole_batch:
+        if gathers := processes.size > 1 and setup.loss_fn.whole_batch:  # such as triplets, which pair all samples
             # Every process has the loss of all; its gradient reaches each through its own samples.
             gathered = (part if part is None else processes.all_gather_with_grad(part) for part in outputs)
             outputs = type(outputs)(*gathered)

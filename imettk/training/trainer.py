@@ -82,7 +82,7 @@ class Trainer:
         self._session, self._limits, self._validate = session, recipe.session, validate
         self._checkpoints, self._recorder = checkpoints, recorder
         self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute)
-        mines = any(stage.goes_by_losses for stage in self._stages)
+        mines = any(stage.depends_on_losses for stage in self._stages)
         self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
         workers, pin = recipe.session.num_workers, compute.device.type == "cuda"
@@ -90,8 +90,8 @@ class Trainer:
         self._writer = CheckpointWriter(
             checkpoints.folder, on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
         )
-        self._saved: tuple[int, bool] | None = None
-        self._saved_at = time.monotonic()
+        self._saved: tuple[int, bool] | None = None  # step, and whether its validation was pending
+        self._saved_at = time.monotonic()  # decides when to save, never what: no bit may depend on a clock
         self._validated = False  # since the last checkpoint
         self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
         self.spans = plan_spans(self._stages, self._samples)
@@ -232,6 +232,7 @@ class Trainer:
             seconds = time.monotonic() - started
             self._session.note_step(seconds)
             at.note_verdict(result.finite)
+            # Pending, not done: a kill before the validation leaves a checkpoint that begins with it.
             at.validation_pending = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
             bar.update()
             self._recorder.step(at, result, setup.optimizer, seconds, bar, flush=at.step == span.last_step)
@@ -253,7 +254,9 @@ class Trainer:
         is_due = seconds > self._limits.checkpoint_seconds
         is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
         save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.validation_pending)
-        if self._processes.size > 1:
+        if (
+            self._processes.size > 1
+        ):  # all must stop at the same step: one that went on would wait for the others for ever
             code, saves = self._processes.all_reduce_flags(
                 [0 if reason is None else REASONS.index(reason) + 1, int(save and self._processes.is_main)]
             )
@@ -273,7 +276,7 @@ class Trainer:
             loss_fn=self._data.loss_for(config),
             samples_per_step=min(config.batch_size, span.samples_per_epoch),
             mixing=make_mixing(config),
-            mining=self._mining if config.goes_by_losses else None,
+            mining=self._mining if config.depends_on_losses else None,
             least_samples=self._least[span.stage],
             resting_norms=resting_norms,
         )

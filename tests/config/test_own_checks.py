@@ -9,7 +9,7 @@ import pytest
 from imettk.config import Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
 from imettk.config.overrides import apply_overrides
 from imettk.config.own import register_source
-from imettk.config.own_checks import check_own, own_names, tell_own
+from imettk.config.own_checks import check_own, describe_own, own_names
 from imettk.errors import ConfigError
 from imettk.recipes import load_recipe
 
@@ -86,7 +86,7 @@ def test_correct_code_is_accepted_and_described(tmp_path, kind):
     recipe = load_recipe(write(tmp_path, kind, GOOD[kind]))
     assert own_names(recipe) == [(FIELDS[kind][0], "recipe:mine")]
     name = {"reader": "image reader"}.get(kind, kind)
-    assert tell_own(recipe) == f"{name} recipe:mine (mine.py)"
+    assert describe_own(recipe) == f"{name} recipe:mine (mine.py)"
     again = apply_overrides(recipe, ["--train.seed", "7"])
     assert again.train.seed == 7 and own_names(again) == own_names(recipe)
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from imettk.config import TableFormat
-from imettk.data.asked_rows import as_sample, find_asked, read_asked, read_test_units
+from imettk.data.asked_rows import as_sample, find_row_source, read_test_rows, read_test_units
 from imettk.data.submission import SubmissionForm, write_submission
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import DataError
@@ -37,14 +37,14 @@ def data(tmp_path):
 
 
 def ids_of(form, data):
-    return read_asked(form, data)[form.test_id_column].tolist()
+    return read_test_rows(form, data)[form.test_id_column].tolist()
 
 
 def test_the_sample_says_it_wherever_it_is(data):
     write(data, sample_submission="id,kind\nq2,x\nq1,x\n", test="id\nq9\n")
     touch(data, "test/q1.jpg", "test/q2.jpg", "test/q3.jpg")
     form = replace(FORM, test_csv="test.csv")
-    assert find_asked(form, data) == data / "sample_submission.csv" and ids_of(form, data) == ["q2", "q1"]
+    assert find_row_source(form, data) == data / "sample_submission.csv" and ids_of(form, data) == ["q2", "q1"]
     test = read_test_table(form, data, read_table(form, data))
     assert test.ids.tolist() == ["q2", "q1"] and not any("is missing" in remark for remark in test.remarks)
 
@@ -57,9 +57,9 @@ def test_else_a_table_of_test_images_does_in_its_order(data):
     assert test.ids.tolist() == ["q2", "q1"]
     found = f"the test set has the 2 rows (q2, q1) of {data}/test.csv, and `infer` writes the columns id, y, x"
     assert test.remarks[0] == f"{data}/sample_submission.csv is missing: {found}"
-    assert list(read_asked(form, data).columns) == ["id", "y", "x"]
+    assert list(read_test_rows(form, data).columns) == ["id", "y", "x"]
     (data / "test.csv").unlink()
-    assert find_asked(form, data) is None, "a table that was named is not replaced by a folder"
+    assert find_row_source(form, data) is None, "a table that was named is not replaced by a folder"
     with pytest.raises(DataError, match=r"sample_submission\.csv is missing"):
         read_test_table(form, data, read_table(form, data))
 
@@ -111,7 +111,7 @@ def test_channels_of_one_image_are_one_row(data):
 )
 def test_nothing_says_it_else(data, form):
     touch(data, "images/a.jpg", "images/train/a.jpg", "test/a.jpg", "empty/notes.csv")
-    assert find_asked(form, data) is None
+    assert find_row_source(form, data) is None
 
 
 def test_training_images_beside_the_test_folder_are_no_hindrance(data):
@@ -151,7 +151,7 @@ def test_a_row_for_each_label_is_made_too(data):
         test_csv="test.csv",
     )
     write(data, test="id,name\nq2__one,\nq2__two,\nq1__one,\nq1__two,\n")
-    asked = read_asked(form, data)
+    asked = read_test_rows(form, data)
     assert asked["id"].tolist() == ["q2", "q1"]
     sample = as_sample(form, asked)
     assert list(sample.columns) == ["id", "target"]
@@ -160,7 +160,7 @@ def test_a_row_for_each_label_is_made_too(data):
 
 def test_a_submission_has_its_rows_and_columns(data, tmp_path):
     touch(data, "test/q1.jpg", "test/q2.jpg")
-    made = as_sample(FORM, read_asked(FORM, data))
+    made = as_sample(FORM, read_test_rows(FORM, data))
     out = tmp_path / "submission.csv"
     given = {"form": SubmissionForm("id", ("kind",)), "made": made}
     write_submission(out, data / "test", ["q2", "q1"], [["x"], ["y"]], **given)

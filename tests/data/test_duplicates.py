@@ -11,9 +11,9 @@ from PIL import Image
 from imettk.data import duplicates as module
 from imettk.data.duplicates import (
     Pair,
+    answers_of_duplicates,
     components,
     find_duplicates,
-    known_answers,
     merge_groups,
     near_pairs,
     rows_to_drop,
@@ -240,4 +240,4 @@ def test_answers_are_those_of_labelled_duplicates_unless_they_differ():
     parts = np.array([0, 0, 1, 1, 1, 2, 0, 1, 3])
     labels = np.array(["cat", "cat", "dog", "owl", "dog", "cow", "", "", ""])
     known = np.array([True] * 6 + [False] * 3)
-    assert known_answers(parts, labels, known) == ({6: "cat"}, 1)
+    assert answers_of_duplicates(parts, labels, known) == ({6: "cat"}, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imettk.data.file_facts import FileFacts, join_facts, suggest_white, tell_facts
+from imettk.data.file_facts import FileFacts, describe_facts, join_facts, suggest_white
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_what_is_suggested(brightest, file, white, suggestion):
     dull.note_brightness(brightest / 2, (0, file))
     facts = join_facts([dull, bright, FileFacts()])
     assert facts.images == 2 and suggest_white(facts) == suggestion
-    lines = tell_facts(facts, white)
+    lines = describe_facts(facts, white)
     assert any(f"try --images.white {suggestion}" in line for line in lines) == (suggestion is not None)
     assert any("all values above it become white" in line for line in lines) == (brightest == 5000)
 
@@ -35,8 +35,8 @@ def test_white_may_be_0_or_a_fraction():
     facts = FileFacts()
     facts.note_brightness(-20.0, (-80.0, 0.0))
     assert facts.share == 0.75
-    assert tell_facts(facts, "-80..0") == []
+    assert describe_facts(facts, "-80..0") == []
     facts = FileFacts()
     facts.note_brightness(0.2, (0.0, 1.0))
-    (line,) = tell_facts(facts, 1.0)
+    (line,) = describe_facts(facts, 1.0)
     assert line.endswith("the images will look dark; try another value")

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from imettk.data.decode import find_fault
 from imettk.data.reader import ImageReader
-from imettk.data.strangers import name_stranger
+from imettk.data.strangers import describe_foreign_file
 from imettk.errors import DataError
 
 
@@ -74,10 +74,10 @@ def test_images_and_damaged_ones_are_no_strangers(tmp_path):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, kind)
         whole = file.getvalue()
-        assert name_stranger(whole) is None
-        assert name_stranger(whole[: len(whole) // 2]) is None
+        assert describe_foreign_file(whole) is None
+        assert describe_foreign_file(whole[: len(whole) // 2]) is None
     noise = bytes(np.random.default_rng(0).integers(0, 256, 500).astype(np.uint8))
-    assert name_stranger(noise) is None
+    assert describe_foreign_file(noise) is None
     assert find_fault(noise) == "cannot identify image file"
 
 
@@ -86,7 +86,7 @@ def test_an_image_of_a_kind_that_is_read_has_its_own_fault(tmp_path):
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3)).astype(np.uint8)).save(file, "avif")
     assert find_fault(file.getvalue()) is None
-    assert "version of Pillow" in name_stranger(file.getvalue())  # were it not for Pillow
+    assert "version of Pillow" in describe_foreign_file(file.getvalue())  # were it not for Pillow
     (tmp_path / "a.avif").write_bytes(file.getvalue())
     with pytest.raises(DataError, match=r"a\.avif .*: it has 90 x 90 pixels, more than the limit of 80"):
         ImageReader(size=(8, 8), max_pixels=80).read(str(tmp_path / "a.avif"))

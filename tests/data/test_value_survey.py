@@ -6,7 +6,7 @@ import pytest
 
 from imettk.data.pixel_values import ValueRange
 from imettk.data.reader import ImageReader
-from imettk.data.value_survey import measure_values, tell_levels
+from imettk.data.value_survey import describe_levels, measure_values
 from imettk.errors import DataError
 
 
@@ -46,15 +46,15 @@ def test_percentiles_at_one_value_are_refused(tmp_path):
 def test_images_that_show_nothing_are_told():
     levels = np.zeros((3, 256), np.int64)
     levels[:, :20] = 100
-    assert tell_levels(levels, deep=True) == []
-    (line,) = tell_levels(levels, deep=False)
+    assert describe_levels(levels, deep=True) == []
+    (line,) = describe_levels(levels, deep=False)
     assert "nearly black: 99.9% of their values lie at or below 19 of 255" in line
     assert "--images.white 19" in line
     levels[:, 255] = 30_000
-    (line,) = tell_levels(levels, deep=False)
+    (line,) = describe_levels(levels, deep=False)
     assert line.startswith("94% of all values are white (255)")
-    assert tell_levels(np.ones((1, 256), np.int64), deep=False) == []
-    assert tell_levels(np.zeros((1, 256), np.int64), deep=False) == []
+    assert describe_levels(np.ones((1, 256), np.int64), deep=False) == []
+    assert describe_levels(np.zeros((1, 256), np.int64), deep=False) == []
 
 
 def test_large_images_are_sampled_in_all_channels_and_rows(tmp_path):

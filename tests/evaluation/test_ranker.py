@@ -153,7 +153,7 @@ def test_a_query_that_is_in_the_gallery_itself_says_nothing_of_itself(refined):
     assert seen.labels[:, 0].tolist() == [3, 0, 2]
     assert 3 not in unseen.labels[0] and 2 not in unseen.labels[2] and (unseen.labels >= 0).all()
     np.testing.assert_array_equal(unseen.labels[1], seen.labels[1])
-    if not ranker.plan.rerank:  # which compares sets that hold the image itself, too
+    if not ranker.config.rerank:  # which compares sets that hold the image itself, too
         for query in (0, 2):
             others = np.arange(7) != own[query]
             alone = ranker.by_neighbours(queries[[query]], Gallery(rows[others], labels[others]))

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from tiny import SMALL, TINY, refused, run
 
 from imettk.config.earlier import IMAGENET
-from imettk.models.weights_file import About, save_weights
+from imettk.models.weights_file import WeightsInfo, save_weights
 from imettk.tracking.tensors import read_tensors, read_values, save_tensors
 
 pytestmark = pytest.mark.usefixtures("no_charts_here")
@@ -27,7 +27,7 @@ COLOUR = ["--images.channels", 3]
 def write_weights(path: Path, model: str = "test_resnet", **about: object) -> str:
     torch.manual_seed(0)
     network = timm.create_model(model, num_classes=10)
-    save_weights(path, network.state_dict(), About(architecture=f"timm:{model}", **about))
+    save_weights(path, network.state_dict(), WeightsInfo(architecture=f"timm:{model}", **about))
     return str(path)
 
 

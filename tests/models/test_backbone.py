@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from imettk.errors import ConfigError
-from imettk.models.backbone import count_channels, no_such_model
+from imettk.models.backbone import count_channels, unknown_model_message
 
 
 class Levels(nn.Module):
@@ -28,5 +28,7 @@ def test_a_backbone_without_such_maps_is_refused():
 
 
 def test_similar_names_are_named():
-    assert no_such_model("timm", "resnet43", ["resnet34", "vit"]).endswith("no network 'resnet43'; similar: resnet34")
-    assert no_such_model("timm", "XYZ", ["vit"]).endswith("no network 'XYZ'")
+    assert unknown_model_message("timm", "resnet43", ["resnet34", "vit"]).endswith(
+        "no network 'resnet43'; similar: resnet34"
+    )
+    assert unknown_model_message("timm", "XYZ", ["vit"]).endswith("no network 'XYZ'")

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save
 from imettk.errors import ConfigError, UserError
 from imettk.models.backbones import make_backbone
 from imettk.models.fetch import fetch_weights
-from imettk.models.weights_file import read_about
+from imettk.models.weights_file import read_weights_info
 
 
 class Server(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ def test_of_timm_through_the_hub(server, tmp_path):
     assert "timm:test_resnet, trained with mean 0.5 0.5 0.5 and std 0.5 0.5 0.5, of 160 x 160 pixels" in done.stdout
     for stem in ("test_resnet", "test_resnet.r160_in1k"):
         path = tmp_path / "weights" / f"{stem}.safetensors"
-        fetched, about = load_file(path), read_about(path)
+        fetched, about = load_file(path), read_weights_info(path)
         assert all(torch.equal(fetched[key], value) for key, value in body.state_dict().items())
         assert (about.architecture, about.source) == ("timm:test_resnet", "timm:test_resnet.r160_in1k")
         assert about.mean == about.std == (0.5,) * 3 and about.size == (160, 160)
@@ -162,7 +162,7 @@ def test_of_a_repository_in_the_format_of_timm(hub, tmp_path, capsys, monkeypatc
     hub("Owner/Some-L.1", config__json=json.dumps(CONFIG).encode(), **{kind: content})
     fetch_weights(["hf-hub:Owner/Some-L.1"], tmp_path / "weights")
     path = tmp_path / "weights" / "Owner--Some-L.1.safetensors"
-    about = read_about(path)
+    about = read_weights_info(path)
     assert (about.architecture, about.source) == ("timm:test_vit", "hf-hub:Owner/Some-L.1")
     assert (about.mean, about.std, about.size) == ((0.5,) * 3, (0.25,) * 3, (192, 160))
     assert json.loads((tmp_path / "weights" / "weights.json").read_text())[path.name]["source"] == about.source
@@ -173,7 +173,7 @@ def test_of_a_repository_in_the_format_of_timm(hub, tmp_path, capsys, monkeypatc
     offline = functools.partial(huggingface_hub.hf_hub_download, local_files_only=True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     fetch_weights(["hf-hub:Owner/Some-L.1"], tmp_path / "weights")
-    assert read_about(path) == about
+    assert read_weights_info(path) == about
     (snapshot,) = (tmp_path / "hub").glob("models--Owner--Some-L.1/snapshots/*")
     backbone = make_backbone("hf-hub:Owner/Some-L.1", channels=3, weights=str(snapshot))
     assert torch.equal(backbone.body.cls_token, body.cls_token)

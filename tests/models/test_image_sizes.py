@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from imettk.models.image_sizes import SizeMisfit, follow, nearest_sizes, tell_misfit, without_values
+from imettk.models.image_sizes import SizeMisfit, misfit_message, nearest_sizes, run_on_shapes, to_meta
 
 
 def test_shapes_are_those_of_a_real_run_and_nothing_is_changed():
@@ -15,7 +15,7 @@ def test_shapes_are_those_of_a_real_run_and_nothing_is_changed():
     network.blocks[0].eval()
     state, modes = copy.deepcopy(network.state_dict()), [module.training for module in network.modules()]
     random = torch.get_rng_state()
-    shape = follow(lambda net, images: net(images).shape, network, channels=3, size=(40, 56))
+    shape = run_on_shapes(lambda net, images: net(images).shape, network, channels=3, size=(40, 56))
     with torch.no_grad():
         assert shape == copy.deepcopy(network).eval()(torch.zeros(1, 3, 40, 56)).shape == (1, 7)
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -35,11 +35,16 @@ class LooksAtValues(nn.Module):
 
 
 def test_a_network_that_looks_at_values_is_run():
-    assert follow(lambda net, images: net(images).shape, LooksAtValues(), channels=1, size=(8, 9)) == (1, 2, 6, 7)
+    assert run_on_shapes(lambda net, images: net(images).shape, LooksAtValues(), channels=1, size=(8, 9)) == (
+        1,
+        2,
+        6,
+        7,
+    )
     with pytest.raises(SizeMisfit, match="Kernel size can't be greater"):
-        follow(lambda net, images: net(images), LooksAtValues(), channels=1, size=(2, 9))
+        run_on_shapes(lambda net, images: net(images), LooksAtValues(), channels=1, size=(2, 9))
     with pytest.raises(SizeMisfit, match="meta"):  # it has none to look at
-        follow(lambda net, images: net(images), without_values(LooksAtValues()), channels=1, size=(8, 9))
+        run_on_shapes(lambda net, images: net(images), to_meta(LooksAtValues()), channels=1, size=(8, 9))
 
 
 @pytest.mark.parametrize("size", [(100, 100), (96, 100), (300, 210), (17, 17), (225, 449)])
@@ -65,8 +70,10 @@ def test_the_line_names_field_network_reason_and_sizes():
     def takes(size):
         return size[0] % 16 == 0 == size[1] % 16
 
-    line = tell_misfit("images.image_size", "timm:vit", (90, 100), SizeMisfit("no"), takes)
+    line = misfit_message("images.image_size", "timm:vit", (90, 100), SizeMisfit("no"), takes)
     assert line == "`images.image_size`: timm:vit does not take 90 x 100 (no); it takes 80 x 96 and 96 x 112"
-    line = tell_misfit("stages.0.image_size", "timm:vit", (90, 100), SizeMisfit("no"), lambda size: False, known=(9, 8))
+    line = misfit_message(
+        "stages.0.image_size", "timm:vit", (90, 100), SizeMisfit("no"), lambda size: False, known=(9, 8)
+    )
     assert line.endswith("(no); it takes 9 x 8")
-    assert tell_misfit("a", "b", (9, 9), SizeMisfit("no"), lambda size: False).endswith("; none near it fits")
+    assert misfit_message("a", "b", (9, 9), SizeMisfit("no"), lambda size: False).endswith("; none near it fits")

@@ -12,14 +12,14 @@ from timm.models import adapt_input_conv
 from imettk.config.choices import BACKBONES
 from imettk.errors import ConfigError, MissingFileError
 from imettk.models.backbones import make_backbone
-from imettk.models.pretraining import check_tag, of_timm, pretraining_of, spread
-from imettk.models.weights_file import About, save_weights
+from imettk.models.pretraining import adapt_to_channels, check_tag, of_timm, pretraining_of
+from imettk.models.weights_file import WeightsInfo, save_weights
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def empty(path, **about):
-    save_weights(path, {"x": torch.zeros(1)}, About(**about))
+    save_weights(path, {"x": torch.zeros(1)}, WeightsInfo(**about))
     return str(path)
 
 
@@ -85,7 +85,7 @@ def test_ones_own_backbone_takes_what_its_file_says(tmp_path):
 
 def test_the_network_of_a_name_of_the_hub_is_the_one_that_its_file_says(tmp_path):
     network = timm.create_model("test_vit", num_classes=4)
-    about = About(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.5,) * 3)
+    about = WeightsInfo(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.5,) * 3)
     save_weights(tmp_path / "owner--name.safetensors", network.state_dict(), about)
     facts = pretraining_of("hf-hub:owner/name", str(tmp_path))
     assert facts.architecture == "timm:test_vit" and values(facts) == ((0.5,) * 3, (0.5,) * 3)
@@ -105,7 +105,7 @@ def test_the_network_of_a_name_of_the_hub_is_the_one_that_its_file_says(tmp_path
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
 def test_other_channels_have_the_mean_of_the_colour_whose_weights_they_take(channels):
     """With adapted weights, an image equal to the mean gives 0, as it does with three channels."""
-    mean = spread(IMAGENET[0], channels)
+    mean = adapt_to_channels(IMAGENET[0], channels)
     assert len(mean) == channels
     if channels == 1:
         assert mean == (pytest.approx(sum(IMAGENET[0]) / 3),)
@@ -124,5 +124,5 @@ def test_a_tag_that_timm_does_not_know_is_told_with_those_it_knows():
     check_tag("resnet18")
     check_tag("resnet18.a1_in1k")
     for make in (lambda: check_tag("resnet18.a1_in2k"), lambda: make_backbone("timm:resnet18.a1_in2k", channels=3)):
-        with pytest.raises(ConfigError, match=r"timm has no weights 'a1_in2k' of resnet18, but a1_in1k, "):
+        with pytest.raises(ConfigError, match=r"timm has no weights 'a1_in2k' of resnet18; it has a1_in1k, "):
             make()

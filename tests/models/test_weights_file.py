@@ -13,18 +13,18 @@ from safetensors.torch import save_file
 
 from imettk.errors import ConfigError, MissingFileError
 from imettk.models.weights_file import (
-    About,
-    about_training,
+    WeightsInfo,
     find_weights,
-    read_about,
+    info_of_training,
     read_header,
     read_hub_config,
     read_weights,
+    read_weights_info,
     save_weights,
 )
 
 ONE = {"conv.weight": torch.arange(6.0).reshape(1, 6)}
-ABOUT = About(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.25,) * 3, size=(160, 160), source="timm:x.y")
+ABOUT = WeightsInfo(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.25,) * 3, size=(160, 160), source="timm:x.y")
 
 
 def touched(folder, *names):
@@ -128,43 +128,45 @@ def test_a_file_of_one_tensor_is_refused(tmp_path):
 
 def test_what_was_written_is_read_back(tmp_path):
     save_weights(tmp_path / "w.safetensors", ONE, ABOUT)
-    assert read_about(tmp_path / "w.safetensors") == ABOUT
+    assert read_weights_info(tmp_path / "w.safetensors") == ABOUT
     assert json.loads(read_header(tmp_path / "w.safetensors")["pretrained"])["source"] == "timm:x.y"
     assert torch.equal(read_weights(tmp_path / "w.safetensors").tensors["conv.weight"], ONE["conv.weight"])
     save_file(ONE, tmp_path / "plain.safetensors", {"format": "pt"})
     torch.save(ONE, tmp_path / "plain.pth")
-    assert read_about(tmp_path / "plain.safetensors") == read_about(tmp_path / "plain.pth") == About()
+    assert (
+        read_weights_info(tmp_path / "plain.safetensors") == read_weights_info(tmp_path / "plain.pth") == WeightsInfo()
+    )
 
 
 @pytest.mark.parametrize("header", ["[", "[]", '{"mean": [0.5]}', '{"mean": [0.5], "std": [0]}', '{"size": 3}'])
 def test_a_header_that_cannot_be_read_is_named(tmp_path, header):
     save_file(ONE, tmp_path / "w.safetensors", {"pretrained": header})
     with pytest.raises(ConfigError, match=r"w\.safetensors has an invalid description of its weights"):
-        read_about(tmp_path / "w.safetensors")
+        read_weights_info(tmp_path / "w.safetensors")
 
 
 def test_a_training_says_what_it_is_of():
     images = {"mean": [0.2], "std": [0.3], "image_size": [32, 48]}
     model = {"backbone": "timm:test_vit"}
-    expected = About(
+    expected = WeightsInfo(
         architecture="timm:test_vit", mean=(0.2,), std=(0.3,), size=(32, 48), source="a training of imettk"
     )
-    assert about_training({"images": images, "model": model}) == expected
+    assert info_of_training({"images": images, "model": model}) == expected
     # A checkpoint of an earlier version says it in its recipe alone; a newer one beside that.
-    assert about_training({"recipe": {"images": images, "model": model}}) == expected
+    assert info_of_training({"recipe": {"images": images, "model": model}}) == expected
     left_open = {"images": images | {"mean": None, "std": None}, "model": {"backbone": "hf-hub:a/b"}}
-    assert about_training({"recipe": left_open, "images": images, "model": model}) == expected
+    assert info_of_training({"recipe": left_open, "images": images, "model": model}) == expected
 
 
 def test_a_config_of_the_hub_says_what_its_weights_are_of(tmp_path):
     cfg = {"input_size": [3, 384, 320], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "num_classes": 0}
-    expected = About(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.25,) * 3, size=(384, 320), source="")
+    expected = WeightsInfo(architecture="timm:test_vit", mean=(0.5,) * 3, std=(0.25,) * 3, size=(384, 320), source="")
     for settings in ({"pretrained_cfg": cfg}, cfg):  # today's form, and timm's first
         (tmp_path / "some.json").write_text(json.dumps({"architecture": "test_vit"} | settings))
         assert read_hub_config(tmp_path / "some.json") == expected
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_vit", "pretrained_cfg": cfg}))
     torch.save(ONE, tmp_path / "pytorch_model.bin")
-    assert read_about(tmp_path / "pytorch_model.bin") == expected
+    assert read_weights_info(tmp_path / "pytorch_model.bin") == expected
 
 
 @pytest.mark.parametrize(

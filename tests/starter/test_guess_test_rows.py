@@ -3,7 +3,7 @@
 import pytest
 from laid_folders import TWELVE, guess_folder, lay_out, rows
 
-from imettk.data.asked_rows import find_asked, read_asked
+from imettk.data.asked_rows import find_row_source, read_test_rows
 from imettk.data.table import read_table, read_test_table
 from imettk.starter.look import look_at, look_into
 from imettk.starter.oddities import find_oddities
@@ -33,7 +33,7 @@ def test_test_rows_come_from_a_table_or_a_folder(tmp_path, images, tables, csv, 
     guessed = guess_folder(lay_out(tmp_path, [*TRAIN, *images], train=LABELS, **tables))
     form = guessed.table
     assert (form.test_csv, form.test_images) == (csv, folder) and guessed.has_test and guessed.sample is None
-    assert read_asked(form, tmp_path)["id"].tolist() == ids, "`prepare` finds the same"
+    assert read_test_rows(form, tmp_path)["id"].tolist() == ids, "`prepare` finds the same"
     assert "`infer` writes the columns id, label" in finding_of(guessed)
     odd = find_oddities(guessed, look_into(tmp_path), look_at([[str(tmp_path / TRAIN[0])]]))
     assert not any(line.startswith(f"{folder}/ is not used") for line in odd)
@@ -44,20 +44,20 @@ def test_test_rows_come_from_a_table_or_a_folder(tmp_path, images, tables, csv, 
 )
 def test_no_other_folder_has_test_rows(tmp_path, images):
     guessed = guess_folder(lay_out(tmp_path, [*TRAIN, *images], train=LABELS))
-    assert not guessed.has_test and finding_of(guessed) is None and find_asked(guessed.table, tmp_path) is None
+    assert not guessed.has_test and finding_of(guessed) is None and find_row_source(guessed.table, tmp_path) is None
 
 
 def test_folders_of_labels_may_have_test_rows_beside(tmp_path):
     images = [f"data/train/{label}/{number}.jpg" for label in ("cat", "dog") for number in range(6)]
     guessed = guess_folder(lay_out(tmp_path, [*images, "data/test/q.jpg"]))
-    assert guessed.table.train_folders and read_asked(guessed.table, tmp_path)["id"].tolist() == ["q.jpg"]
+    assert guessed.table.train_folders and read_test_rows(guessed.table, tmp_path)["id"].tolist() == ["q.jpg"]
 
 
 def test_folders_of_studies_may_have_test_studies_beside(tmp_path):
     studies = {"train": [f"t{number}" for number in range(6)], "test": [f"q{number}" for number in range(6)]}
     images = [f"{part}/{study}/{number}.jpg" for part, names in studies.items() for study in names for number in (0, 1)]
     guessed = guess_folder(lay_out(tmp_path, images, train=rows("study,label", *studies["train"])))
-    assert guessed.table.unit_folders and read_asked(guessed.table, tmp_path)["study"].tolist() == studies["test"]
+    assert guessed.table.unit_folders and read_test_rows(guessed.table, tmp_path)["study"].tolist() == studies["test"]
 
 
 @pytest.mark.parametrize("csv", ["test", "sample_submission"])
@@ -74,7 +74,7 @@ def test_a_sample_submission_comes_first(tmp_path):
         lay_out(tmp_path, [*TRAIN, "test/q1.jpg", "test/q2.jpg"], train=LABELS, sample_submission=sample)
     )
     assert finding_of(guessed) is None and guessed.table.test_csv is None
-    assert read_asked(guessed.table, tmp_path)["id"].tolist() == ["q1"]
+    assert read_test_rows(guessed.table, tmp_path)["id"].tolist() == ["q1"]
 
 
 @pytest.mark.parametrize("number", [1, 10])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from imettk.config import Recipe, StageConfig, read_recipe
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
-from imettk.data.sample_table import SampleTable
+from imettk.data.sample_table import LabelledTable
 from imettk.data.sampling import BatchRequest, sequential_requests
 from imettk.data.source import ImageSource
 from imettk.data.table import read_table, read_test_table
@@ -65,10 +65,9 @@ def batches(kind: str, targets: np.ndarray, batch_size: int, steps: int, seed: i
             given += 1
 
 
-def train(kind: str, recipe: Recipe, table: SampleTable, source: ImageSource, seed: int) -> Network:
+def train(kind: str, recipe: Recipe, table: LabelledTable, source: ImageSource, seed: int) -> Network:
     """Train in a plain loop over the recipe's stages."""
     torch.manual_seed(seed)
-    assert table.targets is not None
     kept = np.flatnonzero(np.bincount(table.targets)[table.targets] >= recipe.folds.min_images)
     classes, targets = np.unique(table.targets[kept], return_inverse=True)
     network = make_network(recipe, len(classes)).to(memory_format=torch.channels_last).train()
@@ -132,7 +131,6 @@ def main() -> None:
     answers = pd.read_csv(folder / "answers.csv", dtype=str).set_index("image")["character"].loc[test.ids]
     truth = answers.map({label: number for number, label in enumerate(table.labels)}).to_numpy()
     queries = embed(network, open_source(recipe, test, data, run), recipe)
-    assert table.targets is not None
     found = scores(queries, truth, embed(network, source, recipe), table.targets)
     print(json.dumps({"scoring_seconds": time.perf_counter() - started, "map": found[0], "top1": found[1]}))
 
