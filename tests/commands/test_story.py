@@ -49,7 +49,15 @@ def f2(chosen: pd.Series, truth: pd.Series) -> float:
 def test_it_leaves_the_files_of_the_contract(story):
     run_dir, text = story
     top = {"recipe.json", "table.json", "cache", "folds.csv", "rule.json", "scores.json", "submission.csv"}
-    top |= {"label_scores.csv", "label_scores.png", "curves.json", "errors.json", "report.html", ".lock"}
+    top |= {
+        "judged.safetensors",
+        "label_scores.csv",
+        "label_scores.png",
+        "curves.json",
+        "errors.json",
+        "report.html",
+        ".lock",
+    }
     fold = {"status.json", "journal.jsonl", "checkpoints", "model.safetensors", "oof.safetensors", "test.safetensors"}
     fold |= {"tensorboard", ".lock"}
     assert {path.name for path in run_dir.iterdir()} == top | {"fold0", "fold1", "fold2"}
