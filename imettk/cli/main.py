@@ -292,7 +292,7 @@ def _print_fields(recipe: Recipe) -> None:
         print(f"--{name.replace('_', '-'):<34}{value!r:<28} {field_type(recipe, name)}")
 
 
-# Each command is imported by its own function only: `prepare` needs no torch, and `--help` nothing at all.
+# Each command is imported by its own function only, so `--help` loads none of them.
 RUNNERS = {
     "prepare": _prepare,
     "preflight": _preflight,

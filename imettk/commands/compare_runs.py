@@ -1,4 +1,4 @@
-"""`log compare`: tell the scores of two runs apart, row by row, or say that they cannot be told apart."""
+"""`log compare`: compare the scores of two runs on the rows that both validated, by a paired bootstrap."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def infer(
     """Write `test.safetensors` of every trained fold (or one) and `submission.csv`, before the session's limit.
 
     Args:
-        started: when the session did, on `time.monotonic()`.
+        started: when the session began, on `time.monotonic()`.
         answers_csv: known answers in the format of the training table; with it the test score is printed and kept.
 
     Raises:

@@ -25,7 +25,7 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
         hard: learn the answers, as is always done where neighbours decide; else the probabilities.
 
     Raises:
-        ConfigError: the confidence is out of range, the rule knows no doubt, or a fold is alone with its numbers.
+        ConfigError: the confidence is out of range, the rule gives no confidence, or only one fold predicted numbers.
         MissingFileError: no fold has predicted the test set, or there is no rule.
     """
     if not 0.5 <= confidence < 1:
@@ -37,7 +37,7 @@ def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
     """Return the recipe with what `pseudo` wrote in this folder as one more table.
 
     Raises:
-        MissingFileError: there is nothing.
+        MissingFileError: the folder holds no pseudo labels.
     """
     for name in (PSEUDO_CSV, PSEUDO):
         if not (folder / name).is_file():

@@ -60,7 +60,7 @@ class _Training:
         return self.experiment.compute.processes
 
     def say(self, text: str) -> None:
-        """Print a line, once of all processes."""
+        """Print a line, in process 0 only."""
         if self.processes.is_main:
             say(text)
 

@@ -181,6 +181,8 @@ def _read_focal(train: dict[str, Any], stages: list[dict[str, Any]]) -> None:
 def renamed(flag: str) -> str:
     """Return the option `--metric.margin`, or `--model.last-stages`, under today's name; any other as given."""
     section, _, field = flag.removeprefix("--").partition(".")
+    if not field:  # no field of a section: whoever reads options refuses it
+        return flag
     if section in RENAMED[""]:
         _note_renamed("", section)
         return f"--{RENAMED[''][section]}.{field}"

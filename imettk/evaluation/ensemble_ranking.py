@@ -124,7 +124,7 @@ class ProbsEnsemble:
         return [member.name for member in self._members if not member.test]
 
     def rank(self, chosen: list[int]) -> tuple[Ranked, np.ndarray]:
-        """Out-of-fold rankings by some of the members, and the truth."""
+        """Return out-of-fold rankings by some of the members, and the truth."""
         probs = blend_known(self._joined, self._method, _weights_of(self.weights, chosen))
         return self.ranker.by_probs(probs), self.ranker.truth(self._joined.targets)
 
@@ -172,7 +172,7 @@ class EmbeddingEnsemble:
                     )
 
     def rank(self, chosen: list[int]) -> tuple[Ranked, np.ndarray]:
-        """Out-of-fold rankings by some of the members, and the truth."""
+        """Return out-of-fold rankings by some of the members, and the truth."""
         parts, truths = [], []
         for fold in self.folds:
             rows = self._oof_rows(self._members[0][fold])

@@ -43,7 +43,7 @@ def keep_curves(
 ) -> None:
     """Write `curves.json`: the score over thresholds, curves of probabilities, residuals, and confused classes.
 
-    What a rule or a task does not have is left out.
+    Curves that the rule or the task lacks are left out.
 
     Args:
         table: the validated rows, with targets.

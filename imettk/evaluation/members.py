@@ -209,7 +209,7 @@ def blend_test(members: list[Member], method: Method, weights: np.ndarray) -> Pr
 
 
 def join_labels(members: list[Member]) -> Member:
-    """Join members that each know other labels into one that knows all."""
+    """Join members with different labels into a single member with all of them."""
     labels = [label for member in members for label in member.labels]
     if len(set(labels)) != len(labels):
         doubles = sorted({label for label in labels if labels.count(label) > 1})

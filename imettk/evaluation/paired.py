@@ -6,7 +6,7 @@ the other folds, so they cannot be read off `oof.safetensors` and `rule.json`, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from imettk.metrics import Scorer
 from imettk.metrics.paired import PairedScores, compare_paired
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import draw_rows
-from imettk.tracking.run_dir import RunDir
+from imettk.progress import progress_bar, say
+from imettk.tracking.run_dir import JUDGED, RunDir
 from imettk.tracking.tensors import read_tensors, save_tensors
 
-JUDGED = "judged.safetensors"
 NUM_DRAWS = 1000
 MAX_BYTES = 400_000_000  # of outputs and targets; beyond that a run's file would outweigh its models
+NUMBERS = "biuf"  # kinds of numpy types that the file can hold
+CHUNK = 4096  # rows whose targets are compared at a time
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def keep_judged(
     """Write `judged.safetensors`; arguments as the attributes of `Judged`, groups of any dtype.
 
     Tables of 0 and 1 are stored as bits: the answers of iMet 2020 (142,119 rows, 3,474 labels) take 62 MB instead of
-    494 MB. What is larger than `MAX_BYTES` even so is left out, together with an older file that no longer holds.
+    494 MB. If there is no room for the file, or it would be larger than `MAX_BYTES`, it is left out with a note, and an
+    older one, which no longer holds, is removed: a validation must not fail because of a file for comparisons.
     """
     stored, bits = {}, {}
     for name, part in (("outputs", outputs), ("targets", targets)):
@@ -73,13 +76,20 @@ def keep_judged(
         if part.ndim == 2 and part.dtype in (np.dtype(bool), np.dtype(np.uint8)) and part.max(initial=0) <= 1:
             stored[name], bits[name] = np.packbits(part, axis=1), [part.dtype.name, part.shape[1]]
     path = run.path / JUDGED
-    if sum(part.nbytes for part in stored.values()) > MAX_BYTES:
+    size = sum(part.nbytes for part in stored.values())
+    if size > MAX_BYTES or not all(part.dtype.kind in NUMBERS for part in stored.values()):
         path.unlink(missing_ok=True)
+        why = f"{size / 1e6:.0f} MB are too many" if size > MAX_BYTES else "the metric judges more than numbers"
+        say(f"note: no {JUDGED} ({why}): `imettk log compare` will not tell this run's score from another's")
         return
     tensors = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in stored.items()}
     if groups is not None:
         tensors["groups"] = torch.from_numpy(np.unique(groups, return_inverse=True)[1].astype(np.int64))
-    save_tensors(path, tensors, {"ids": ids.tolist(), "labels": list(labels), "bits": bits})
+    try:
+        save_tensors(path, tensors, {"ids": ids.tolist(), "labels": list(labels), "bits": bits})
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        say(f"warning: no {JUDGED}, which `imettk log compare` needs: {error}")
 
 
 def keep_judged_oof(
@@ -92,7 +102,7 @@ def keep_judged_oof(
         answers: by rules that have not seen these rows, first axis N.
         folds: int64 (N,).
     """
-    probs = pooled.probs.copy()
+    probs = pooled.probs.copy() if pooled.by_fold else pooled.probs  # gigabytes with thousands of labels
     for fold, honest in pooled.by_fold.items():
         probs[folds == fold] = honest[folds == fold]
     outputs, targets = fitter.judged(answers, probs, table.targets)
@@ -121,12 +131,15 @@ def read_judged(path: Path) -> Judged:
     """
     file = path / JUDGED
     if not file.is_file():
-        raise MissingFileError(f"{path} has no {JUDGED}: run `imettk validate` there again, which writes it")
+        raise MissingFileError(
+            f"{path} has no judged.safetensors: run `imettk {_written_by(path)}` there again, which writes it unless the run is "
+            "too large for it"
+        )
     content = read_tensors(file)
     try:
         parts = {name: content.tensors[name].numpy() for name in ("outputs", "targets")}
         for name, (dtype, columns) in content.values["bits"].items():
-            parts[name] = np.unpackbits(parts[name], axis=1, count=columns).astype(dtype)
+            parts[name] = np.unpackbits(parts[name], axis=1, count=columns).astype(dtype, copy=False)
         groups = content.tensors.get("groups")
         return Judged(
             np.array(content.values["ids"], str),
@@ -135,7 +148,11 @@ def read_judged(path: Path) -> Judged:
             labels=tuple(content.values["labels"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise MismatchError(f"{file} is damaged ({error}): run `imettk validate` there again") from None
+        raise MismatchError(f"{file} is damaged ({error}): run `imettk {_written_by(path)}` there again") from None
+
+
+def _written_by(path: Path) -> str:
+    return "ensemble" if (path / "ensemble.json").is_file() else "validate"
 
 
 def compare_runs(first: Path, second: Path) -> PairedScores:
@@ -156,13 +173,31 @@ def compare_judged(scorer: Scorer, first: Judged, second: Judged, *, names: tupl
     both = " and ".join(names)
     if first.labels != second.labels or first.targets.shape[1:] != second.targets.shape[1:]:
         raise MismatchError(f"{both} have different labels")
-    ids, rows, other_rows = np.intersect1d(first.ids, second.ids, return_indices=True)
-    if not len(ids):
-        raise MismatchError(f"{both} validated no row in common")
-    first, second = first.take(rows), second.take(other_rows)
-    differ = (first.targets != second.targets).reshape(len(ids), -1).any(1)
+    if not np.array_equal(first.ids, second.ids):  # otherwise nothing is copied: tables may take half a gigabyte
+        ids, rows, other_rows = np.intersect1d(first.ids, second.ids, return_indices=True)
+        if not len(ids):
+            raise MismatchError(f"{both} validated no row in common")
+        first, second = first.take(rows), second.take(other_rows)
+    differ = _differing_rows(first.targets, second.targets)
     if differ.any():
-        raise MismatchError(f"{both} have different labels for {list_names(ids[differ], 'row')}")
+        raise MismatchError(f"{both} have different labels for {list_names(first.ids[differ], 'row')}")
     groups = second.groups if first.groups is None else first.groups
-    samples = draw_rows(len(ids), groups, NUM_DRAWS)
+    samples = _counted(draw_rows(len(first.ids), groups, NUM_DRAWS))
     return compare_paired(scorer, first.targets, first.outputs, second.outputs, samples)
+
+
+def _counted(samples: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield bootstrap samples while a bar moves: some metrics take a second for each."""
+    with progress_bar("compare", total=NUM_DRAWS, unit="sample") as bar:
+        for rows in samples:
+            yield rows
+            bar.update()
+
+
+def _differing_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return which rows differ, bool (N,), a part at a time."""
+    differ = np.zeros(len(first), bool)
+    for begin in range(0, len(first), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        differ[part] = (first[part] != second[part]).reshape(len(first[part]), -1).any(1)
+    return differ

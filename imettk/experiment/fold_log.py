@@ -84,14 +84,14 @@ class FoldLog:
         """Append an event to the journal, and its scalars to TensorBoard."""
         if self._journal is None:
             return
-        self._journal.write(event, **values)
-        if self._board is None:
-            return
-        if event == "rollback":
-            # The steps that were given up are gone from the journal as it is read, and must go from the curves.
-            self._board.restart(read_journal(self._journal.path))
-        else:
-            self._board.write({"event": event, **values})
+        try:
+            self._journal.write(event, **values)
+        finally:  # a disk that is full for one may have room for the other
+            if self._board is not None and event == "rollback":
+                # The steps that were given up are gone from the journal as it is read, and must go from the curves.
+                self._board.restart(read_journal(self._journal.path))
+            elif self._board is not None:
+                self._board.write({"event": event, **values})
 
     def begin(self, trainer: Trainer, environment: dict[str, str]) -> None:
         """Write that a session trains from here on, in this environment."""

@@ -30,7 +30,7 @@ def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
         try:
             with torch.device("meta"):
                 return make_network(recipe, num_labels)
-        except Exception:  # a network may look at values while it is made; what is wrong with others is told below
+        except Exception:  # a network may look at values while it is made; a real fault is raised again below
             pass
         return make_network(recipe, num_labels)
 

@@ -54,7 +54,7 @@ class TrainedModels:
         views: tuple[str, ...] | None = None,
         until: float = math.inf,
     ) -> Predictions:
-        """Return a fold's predictions: those of its `NAME.safetensors` if they are these, or new ones, kept there.
+        """Return a fold's predictions: those in its `NAME.safetensors` if they match, else new ones, saved there.
 
         Args:
             views: of TTA; None is all that the recipe has.
@@ -62,7 +62,8 @@ class TrainedModels:
                 others, and the file is not written.
         """
         recipe, views = self.recipe, self.recipe.predict.views if views is None else views
-        if (kept := self.find(fold, name, images, views)) is not None:
+        values = self._identify(fold, images, views)  # before the model is read: it may be replaced meanwhile
+        if (kept := self._find(fold, name, images, values)) is not None:
             return kept
         network = self.load(fold, images.table)
         what = f"fold {fold} {name}"
@@ -70,7 +71,7 @@ class TrainedModels:
         predictions = Predictions(
             images.ids,
             _probs_of(unscale(outputs.logits, read_scale(self.run.model(fold))), recipe),
-            self._identify(fold, images, views),
+            values,
             images.targets,
             None if outputs.embeddings is None else outputs.embeddings.numpy(),
         )
@@ -83,8 +84,11 @@ class TrainedModels:
         return load_model(self.run.model(fold), self.recipe, table, self.compute.device)
 
     def find(self, fold: int, name: str, images: ImageRows, views: tuple[str, ...]) -> Predictions | None:
-        """Return what a fold's `NAME.safetensors` holds, in the run folder or an input, if it is of just these."""
-        values = self._identify(fold, images, views)
+        """Return what a fold's `NAME.safetensors` holds, in the run folder or an input, if it fits these images."""
+        return self._find(fold, name, images, self._identify(fold, images, views))
+
+    def _find(self, fold: int, name: str, images: ImageRows, values: dict[str, Any]) -> Predictions | None:
+        """Find predictions of this identity; see `find`."""
         for folder in self.run.fold_everywhere(fold):
             if not (path := folder / f"{name}.safetensors").is_file():
                 continue

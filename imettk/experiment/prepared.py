@@ -188,7 +188,7 @@ def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity)
 
 
 def open_source(recipe: Recipe, table: SampleTable, data_dir: Path, run: RunDir) -> ImageSource:
-    """Return a source of a table's images: the cache that `prepare` left, as far as it fits the files of today.
+    """Return a source of a table's images: the cache that `prepare` left, for images whose files have not changed.
 
     Prints a note if some images, or all, are read from their files.
     """

@@ -57,7 +57,7 @@ class TableValues:
         """Return the surveys by the names of tables, without tables that have no readable image."""
         found = {}
         for name in self._tables:
-            with suppress(DataError):  # of images that cannot be read more is said elsewhere
+            with suppress(DataError):  # unreadable images are reported elsewhere
                 found[name] = self.survey(name)
         return found
 

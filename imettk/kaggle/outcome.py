@@ -8,8 +8,10 @@ from typing import Any
 
 from imettk.kaggle.chain_state import DONE, FAILED, PAUSED, SKIPPED, Chain, Job
 from imettk.kaggle.sessions import COMPLETE
+from imettk.tracking.run_dir import JUDGED
 
 SMALL_BYTES = 20_000_000
+JUDGED_BYTES = 200_000_000
 SMALL_SUFFIXES = (".json", ".jsonl", ".csv", ".png", ".html")
 SUBMISSION = "submission.csv"
 USER_ERROR = 2  # exit code of a command whose input is wrong: another try would fail in the same way
@@ -95,6 +97,8 @@ def is_small(name: str, size: int) -> bool:
     """Return whether a run folder on the laptop needs a file for log, report or submission: no weights, no images."""
     if name == SUBMISSION:
         return True
+    if name == JUDGED:  # `imettk log compare` runs on the laptop, where nothing could make it again
+        return size <= JUDGED_BYTES
     return name.endswith(SMALL_SUFFIXES) and size <= SMALL_BYTES and not name.startswith("cache/")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from imettk.metrics.metric import Scorer
 
-MIN_DRAWS = 200  # bootstrap samples below which the ends of a 95% interval are too rough to print
+MIN_DRAWS = 100  # bootstrap samples below which the ends of a 95% interval are too rough to print
 MAX_SECONDS = 20.0  # metrics without a vectorised bootstrap can take a second for each sample
 
 
@@ -48,7 +48,7 @@ class PairedScores:
         if math.isnan(self.low):
             return "The difference cannot be judged: no bootstrap sample has a score."
         if self.low <= 0 <= self.high:
-            return "The difference does not stand out of the noise."
+            return "The difference does not stand out from the noise."
         better = (self.difference > 0) == self.higher
         return f"The second run is {'better' if better else 'worse'}: the interval excludes 0."
 

@@ -113,7 +113,7 @@ def _pair(first: Parts, run: Parts, compare: Compare) -> PairedRow:
     """Compare a run's score with that of the first run; the reason if that is not possible."""
     try:
         paired = compare(first.folder, run.folder)
-    except UserError as error:
+    except (UserError, OSError) as error:
         return PairedRow(run.title, "", "", "", f"Not compared: {error}")
     interval = f"{paired.low:+.4f} to {paired.high:+.4f}"
     verdict = paired.verdict.replace("The second run", "This run")

@@ -22,6 +22,7 @@ DUPLICATE_GROUPS = "duplicate_groups.csv"  # this and the next two are written b
 DROPPED = "duplicates_dropped.csv"
 KNOWN_ANSWERS = "known_answers.csv"
 LABEL_SCORES = "label_scores.csv"
+JUDGED = "judged.safetensors"  # what the metric judges of each out-of-fold row, for comparisons with other runs
 CURVES = "curves.json"  # this and the next are written by `validate` for the report
 ERRORS = "errors.json"
 

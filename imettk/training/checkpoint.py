@@ -122,7 +122,7 @@ def load_newest(
 
     Args:
         warn: receives a line about each file that is not valid and is skipped.
-        fits: whether a valid one will do; None is returned if there are valid ones and none does.
+        fits: whether a valid checkpoint is acceptable; None is returned if there are valid ones but none is.
 
     Raises:
         CheckpointError: there are checkpoints, and none is valid. Nothing is removed.

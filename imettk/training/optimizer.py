@@ -98,7 +98,7 @@ def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen:
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the optimizer's memory: tensors by `INDEX.KEY`, and everything else as plain values.
+    """Return the optimizer's state: tensors by `INDEX.KEY`, and everything else as plain values.
 
     Some of timm's keep numbers beside their moments, or a count in their parameter groups.
     """
@@ -120,7 +120,7 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    """Restore the memory that `optimizer_state` returned into an optimizer over the same parameters."""
+    """Restore the state that `optimizer_state` returned into an optimizer over the same parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]

@@ -18,7 +18,7 @@ class Position:
 
     Attributes:
         step: optimizer steps done.
-        owes_validation: a validation comes before the next step.
+        validation_pending: whether a validation comes before the next step.
         validation_seconds: of the longest validation so far.
         history: step, stage and scores of each validation.
         early_ends: by stage, the number of its steps after which an early stop ended it.

@@ -107,7 +107,7 @@ class Compute:
     Attributes:
         dtype: of the forward pass: float32, or bfloat16 or float16 under autocast.
         processes: this one alone, unless a launcher started several.
-        split: into how many pieces each micro-batch is cut, at least; the launcher doubles it when memory ran out.
+        split: least number of pieces that each micro-batch is cut into; the launcher doubles it when memory runs out.
     """
 
     device: torch.device

@@ -63,7 +63,7 @@ def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 
     Linear warmup up to the peak, then `config.schedule`. Cosine and triangular start at the peak and reach
-    `final_lr` in the last step; steps count epochs from the stage's start; plateau is given as before any plateau.
+    `final_lr` in the last step; steps count epochs from the stage's start; for plateau, rates before any plateau.
     """
     num_steps = max(1, round(config.num_epochs * steps_per_epoch))
     num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)  # one step at the peak at least
@@ -112,7 +112,7 @@ def _warmup(num_steps: int, *, start: float) -> np.ndarray:
 
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=start)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it steps before the optimizer does, which torch remarks on
+        warnings.simplefilter("ignore")  # torch warns that it steps before the optimizer does
         scheduler = GradualWarmupScheduler(optimizer, multiplier=1 / start, total_epoch=num_steps)
         values = []
         for _ in range(num_steps):

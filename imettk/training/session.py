@@ -13,7 +13,7 @@ from typing import Any
 
 RECENT_STEPS = 50
 HANG_SHARE = 0.25  # of the margin: what is left of it when a step that hangs is given up
-HANG_SECONDS = 60.0  # that a session which begins too late has to see so and stop by itself
+HANG_SECONDS = 60.0  # for a session that begins too late, to notice that and stop by itself
 
 TERMINATED, INTERRUPTED = "received SIGTERM", "received SIGINT"
 STEP_LIMIT, TIME_LIMIT = "step limit of the session", "time limit of the session"
@@ -100,7 +100,7 @@ class Session:
         return self._hang_end - self._clock()
 
     def listen(self) -> Callable[[], None]:
-        """Make SIGTERM and SIGINT stop the session at the next step, a second SIGINT at once; return the undo."""
+        """Stop at the next step on SIGTERM or SIGINT, at once on a second SIGINT; return a function that undoes it."""
         before: dict[int, Any] = {}
 
         def note(number: int, frame: FrameType | None) -> None:

@@ -116,7 +116,7 @@ class StepRunner:
         Args:
             step: its number, from 0.
             share: of the peak learning rate.
-            batches: gives the step's micro-batches first.
+            batches: an iterator whose next items are the step's micro-batches.
 
         Raises:
             DeviceError: memory does not even suffice for the fewest samples that can train.

@@ -254,9 +254,7 @@ class Trainer:
         is_due = seconds > self._limits.checkpoint_seconds
         is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
         save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.validation_pending)
-        if (
-            self._processes.size > 1
-        ):  # all must stop at the same step: one that went on would wait for the others for ever
+        if self._processes.size > 1:  # all must stop at the same step: a process that went on would wait forever
             code, saves = self._processes.all_reduce_flags(
                 [0 if reason is None else REASONS.index(reason) + 1, int(save and self._processes.is_main)]
             )

@@ -61,7 +61,7 @@ def understand(line: str) -> None:
 
     A command between words may leave required arguments out: placeholders stand in for them.
     """
-    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:] if word != "--help"]
+    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:] if word not in ("--help", "--version")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "error", _refuse)
         while words:

@@ -95,7 +95,7 @@ def test_scores_are_compared_row_by_row_once_both_runs_are_validated(store, tmp_
         )
     main(["log", "--store", str(store), "compare", *names])
     text = capsys.readouterr().out
-    assert "on the 40 rows that both validated" in text and "does not stand out of the noise" in text
+    assert "on the 40 rows that both validated" in text and "does not stand out from the noise" in text
 
 
 def test_the_command(store, tmp_path, capsys):

@@ -224,6 +224,11 @@ def test_sections_by_the_names_that_their_classes_had(capsys):
         _ = config.GardenPlan
 
 
+def test_an_option_that_names_a_section_alone_is_left_for_the_reader_to_refuse(capsys):
+    assert earlier.renamed("--metric") == "--metric"
+    assert capsys.readouterr().out == ""
+
+
 def test_replace_of_another_section_leaves_the_embedding_as_it_is(capsys):
     assert replace(EMBEDS, embedding=EmbeddingConfig(margin=0.1)).embedding.margin == 0.1
     assert replace(replace(EMBEDS, embedding=EmbeddingConfig(margin=0.1)), name="other").embedding.margin == 0.1

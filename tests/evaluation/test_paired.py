@@ -13,7 +13,6 @@ from imettk.data.sample_table import SampleTable
 from imettk.errors import CheckpointError, MismatchError, MissingFileError
 from imettk.evaluation import paired as paired_module
 from imettk.evaluation.paired import (
-    JUDGED,
     NUM_DRAWS,
     Judged,
     compare_judged,
@@ -26,7 +25,7 @@ from imettk.evaluation.paired import (
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.units import Pooled
 from imettk.metrics import METRICS
-from imettk.tracking.run_dir import RunDir
+from imettk.tracking.run_dir import JUDGED, RunDir
 
 LABELS = ("a", "b", "c")
 
@@ -61,7 +60,7 @@ def test_what_is_kept_comes_back_the_same(tmp_path, outputs, targets, groups):
     )
 
 
-def test_answers_of_many_labels_are_kept_as_bits_and_too_much_is_left_out(tmp_path, monkeypatch):
+def test_answers_of_many_labels_are_kept_as_bits_and_too_much_is_left_out(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     ids, chosen = np.arange(2000).astype(str), rng.random((2000, 400)) < 0.1
     keep_judged(RunDir(tmp_path), ids, chosen, chosen.astype(np.uint8), groups=None, labels=())
@@ -69,6 +68,27 @@ def test_answers_of_many_labels_are_kept_as_bits_and_too_much_is_left_out(tmp_pa
     monkeypatch.setattr(paired_module, "MAX_BYTES", 100_000)
     keep_judged(RunDir(tmp_path), ids, chosen, chosen.astype(np.uint8), groups=None, labels=())
     assert not (tmp_path / JUDGED).exists()  # an older file would be of other answers
+    assert "note: no judged.safetensors (0 MB are too many)" in capsys.readouterr().out
+
+
+def test_a_validation_goes_on_without_a_file_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    ids, words = np.arange(3).astype(str), np.array(["a", "b", "c"], object)
+    keep_judged(RunDir(tmp_path), ids, words, words, groups=None, labels=())
+    assert "note: no judged.safetensors (the metric judges more than numbers)" in capsys.readouterr().out
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(paired_module, "save_tensors", full)
+    keep_judged(RunDir(tmp_path), ids, np.zeros(3), np.zeros(3), groups=None, labels=())
+    assert "warning: no judged.safetensors, which `imettk log compare` needs: [Errno 28]" in capsys.readouterr().out
+    assert not (tmp_path / JUDGED).exists()
+
+
+def test_an_ensemble_is_told_which_command_writes_the_file(tmp_path):
+    (tmp_path / "ensemble.json").write_text("{}")
+    with pytest.raises(MissingFileError, match=r"run `imettk ensemble` there again"):
+        read_judged(tmp_path)
 
 
 def test_only_rows_of_both_runs_count_in_whatever_order():
@@ -128,7 +148,7 @@ def test_folders_are_compared_by_their_own_metric(tmp_path):
             RunDir(tmp_path / name), judged.ids, judged.outputs, judged.targets, groups=None, labels=judged.labels
         )
     paired = compare_runs(tmp_path / "one", tmp_path / "two")
-    assert paired.title == "accuracy" and paired.verdict == "The difference does not stand out of the noise."
+    assert paired.title == "accuracy" and paired.verdict == "The difference does not stand out from the noise."
     recipe = json.loads((tmp_path / "two" / "recipe.json").read_text())
     recipe["score"]["metric"] = "f1_macro"
     (tmp_path / "two" / "recipe.json").write_text(json.dumps(recipe))

@@ -50,7 +50,7 @@ def test_the_same_answers_do_not_stand_out():
     targets, first, _ = two_runs(rng)
     paired = compare_paired(METRICS["accuracy"].bound("classes"), targets, first, first, draw(rng, 400))
     assert paired.low == paired.high == paired.difference == 0
-    assert paired.verdict == "The difference does not stand out of the noise."
+    assert paired.verdict == "The difference does not stand out from the noise."
 
 
 def test_more_of_a_loss_is_worse():

@@ -84,7 +84,7 @@ def test_differences_of_scores_are_judged_or_the_reason_is_given(own_report, no_
     for text in (
         "Both runs are scored on the same bootstrap samples",
         "+0.0100 to +0.0300", "This run is better: the interval excludes 0.",
-        "The difference does not stand out of the noise.", "Not compared: other <labels>",
+        "The difference does not stand out from the noise.", "Not compared: other <labels>",
     ):  # fmt: skip
         assert words.count(text) == 1, text
 
