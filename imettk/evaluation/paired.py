@@ -132,8 +132,8 @@ def read_judged(path: Path) -> Judged:
     file = path / JUDGED
     if not file.is_file():
         raise MissingFileError(
-            f"{path} has no judged.safetensors: run `imettk {_written_by(path)}` there again, which writes it unless the run is "
-            "too large for it"
+            f"{path} has no judged.safetensors: run `imettk {_written_by(path)}` there again, which writes it, unless "
+            "the run is too large for that"
         )
     content = read_tensors(file)
     try:
