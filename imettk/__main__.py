@@ -6,8 +6,10 @@ import sys
 def main() -> None:
     """Import the command line and run it."""
     try:
+        from imettk.memory import collect_garbage_rarely, keep_freed_memory
+
+        collect_garbage_rarely()  # before the imports, most of which it is for
         from imettk.cli.main import main as run
-        from imettk.memory import keep_freed_memory
         from imettk.threads import let_idle_threads_sleep
 
         keep_freed_memory()

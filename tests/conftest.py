@@ -43,7 +43,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Begun first, in this order, so that no process is left alone with one at the end.
 LONG = (
     "test_bench.py", "test_kernels.py", "test_combinations.py", "test_demo.py", "test_exact_resume.py",
-    "test_whole_chain.py", "test_units_story.py", "test_train.py", "test_label_forms.py", "test_report_browser.py",
+    "test_whole_chain.py", "test_sizes_story.py", "test_local.py", "test_train.py", "test_label_forms.py",
+    "test_report_browser.py",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Freed memory is used again, as the system's count of cleared pages shows."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -59,3 +60,9 @@ print("pages", before - resident())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.rpartition("pages ")[2]) > 0.9 * PAGES
+
+
+def test_garbage_is_looked_for_rarely_from_the_first_import_on():
+    code = CODE.split("bytearray")[0] + "import gc\nprint('threshold', *gc.get_threshold())\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split("threshold")[1].split()[0]) > 10 * gc.get_threshold()[0]
