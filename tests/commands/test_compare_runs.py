@@ -27,4 +27,4 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
     (line,) = describe_difference(tmp_path / "one", tmp_path / "gone")
     assert line.startswith("note: no paired comparison: ") and "gone" in line
     (line,) = describe_difference(tmp_path / "one", tmp_path / "one")
-    assert "judged.safetensors" in line and "run `imettk validate` there again" in line
+    assert "judged.safetensors" in line and "run `imettk ensemble` there again" in line
