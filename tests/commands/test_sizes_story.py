@@ -4,6 +4,7 @@ its first stage trains at another one."""
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,7 @@ def test_a_network_goes_all_the_way_and_ends_with_the_same_bits_where_it_was_sto
 ):
     whole, halted = ["--data", digits_data / "data", "--run-dir", tmp_path / "whole"], tmp_path / "halted"
     run("prepare", "digits", *whole, *recipe_of(name))
+    shutil.copytree(tmp_path / "whole", halted)
     run("train", *whole, "--dry-run")
     assert "about" in capsys.readouterr().out
     run("train", *whole, "--fold", 0)
@@ -61,7 +63,6 @@ def test_a_network_goes_all_the_way_and_ends_with_the_same_bits_where_it_was_sto
     key, shape = NETWORKS[name][3]
     assert model[f"backbone.body.{key}"].shape == shape
     common = ["--data", digits_data / "data", "--run-dir", halted]
-    run("prepare", "digits", *common, *recipe_of(name))
     run("train", *common, "--fold", 0, "--session.limit-steps", 1)
     assert json.loads((halted / "fold0" / "status.json").read_text())["state"] == "paused"
     run("train", *common, "--fold", 0, "--session.limit-steps", 100)
