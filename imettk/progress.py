@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
+Item = TypeVar("Item")
 LOG_SECONDS = 15.0  # between two lines: a kernel's log page grows with each
 
 
@@ -42,6 +44,14 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
         ascii=" #",
         disable=hidden,
     )
+
+
+def with_bar(items: Iterable[Item], what: str, *, total: int, unit: str, hidden: bool = False) -> Iterator[Item]:
+    """Yield items while a bar moves, one unit an item."""
+    with progress_bar(what, total=total, unit=unit, hidden=hidden) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 def status_line(place: int = 0) -> tqdm[Any]:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import termios
 
+from imettk.progress import with_bar
+
 # 300 steps in 600 seconds, by the bar's clock.
 CODE = """
 import tqdm.std
@@ -70,3 +72,10 @@ def test_characters_that_the_output_cannot_encode_are_escaped():
             [sys.executable, "-c", code], capture_output=True, check=True, env=environment, timeout=60
         )
         assert done.stdout.decode() == line
+
+
+def test_items_come_unchanged_while_a_bar_counts_them(capsys):
+    assert list(with_bar(iter("abc"), "letters", total=3, unit="letter")) == ["a", "b", "c"]
+    assert "3/3" in capsys.readouterr().err
+    assert list(with_bar("ab", "letters", total=2, unit="letter", hidden=True)) == ["a", "b"]
+    assert capsys.readouterr().err == ""

@@ -79,10 +79,7 @@ def _paired(first: Entry, second: Entry) -> list[str]:
 
     if not all("oof" in entry.metrics and "folder" in entry.tags for entry in (first, second)):
         return []
-    folders = [Path(entry.tags["folder"]) for entry in (first, second)]
-    if absent := [str(folder) for folder in folders if not folder.is_dir()]:
-        return [f"note: no paired comparison: {' and '.join(absent)} cannot be found from {Path.cwd()}"]
-    return describe_difference(*folders)
+    return describe_difference(*(Path(entry.tags["folder"]) for entry in (first, second)))
 
 
 def plot(entries: Sequence[Entry], path: Path) -> None:

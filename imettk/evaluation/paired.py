@@ -6,7 +6,7 @@ the other folds, so they cannot be read off `oof.safetensors` and `rule.json`, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from imettk.metrics import Scorer
 from imettk.metrics.paired import PairedScores, compare_paired
 from imettk.postprocess.fitters import RuleFitter
 from imettk.postprocess.honest import draw_rows
-from imettk.progress import progress_bar, say
+from imettk.progress import say, with_bar
 from imettk.tracking.run_dir import JUDGED, RunDir
 from imettk.tracking.tensors import read_tensors, save_tensors
 
@@ -102,10 +102,7 @@ def keep_judged_oof(
         answers: by rules that have not seen these rows, first axis N.
         folds: int64 (N,).
     """
-    probs = pooled.probs.copy() if pooled.by_fold else pooled.probs  # gigabytes with thousands of labels
-    for fold, honest in pooled.by_fold.items():
-        probs[folds == fold] = honest[folds == fold]
-    outputs, targets = fitter.judged(answers, probs, table.targets)
+    outputs, targets = fitter.judged(answers, pooled.honest(folds), table.targets)
     keep_judged(run, table.ids, outputs, targets, groups=table.groups, labels=table.labels)
 
 
@@ -159,9 +156,11 @@ def compare_runs(first: Path, second: Path) -> PairedScores:
     """Compare two run folders on the rows that both validated, in whole groups where the folds were grouped.
 
     Raises:
-        MissingFileError: a folder lacks its recipe or `judged.safetensors`.
+        MissingFileError: a folder is not there, or lacks its recipe or `judged.safetensors`.
         MismatchError: other metrics, labels or truths, or no row in common.
     """
+    if absent := [str(path) for path in (first, second) if not path.is_dir()]:
+        raise MissingFileError(f"{' and '.join(absent)} cannot be found from {Path.cwd()}")
     scorers = [RunDir(path).recipe().scorer for path in (first, second)]
     if scorers[0].title != scorers[1].title:
         raise MismatchError(f"{first} is judged by {scorers[0].title}, {second} by {scorers[1].title}")
@@ -182,16 +181,9 @@ def compare_judged(scorer: Scorer, first: Judged, second: Judged, *, names: tupl
     if differ.any():
         raise MismatchError(f"{both} have different labels for {list_names(first.ids[differ], 'row')}")
     groups = second.groups if first.groups is None else first.groups
-    samples = _counted(draw_rows(len(first.ids), groups, NUM_DRAWS))
+    # Some metrics take a second for each sample.
+    samples = with_bar(draw_rows(len(first.ids), groups, NUM_DRAWS), "compare", total=NUM_DRAWS, unit="sample")
     return compare_paired(scorer, first.targets, first.outputs, second.outputs, samples)
-
-
-def _counted(samples: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield bootstrap samples while a bar moves: some metrics take a second for each."""
-    with progress_bar("compare", total=NUM_DRAWS, unit="sample") as bar:
-        for rows in samples:
-            yield rows
-            bar.update()
 
 
 def _differing_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:

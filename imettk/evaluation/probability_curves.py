@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from imettk.progress import progress_bar
+from imettk.progress import with_bar
 
 NUM_CELLS = 200  # points of a curve; each is the mean height of its cell, which keeps the area exact
 CELLS = (1 - np.cos(np.pi * np.arange(NUM_CELLS + 1) / NUM_CELLS)) / 2  # narrow at the ends, where curves bend
@@ -36,7 +36,9 @@ def label_curves(probs: np.ndarray, truth: np.ndarray, titles: Sequence[str]) ->
     if not len(judged):
         return None
     heights, areas = np.empty((len(judged), 2, len(AXIS))), np.empty((len(judged), 2))
-    for place, label in enumerate(_with_bar(judged, hidden=truth.size < LARGE)):
+    hidden = truth.size < LARGE
+    labels = with_bar(judged.tolist(), "curves of labels", total=len(judged), unit="label", hidden=hidden)
+    for place, label in enumerate(labels):
         heights[place], areas[place] = _curves(probs[:, label], truth[:, label])
     order = np.argsort(-areas[:, 0], kind="stable")
     if few := len(order) > MOST_LABELS:
@@ -72,14 +74,6 @@ def calibration(probs: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         "shares": (true_rows / counts).round(6).tolist(),
         "error": float(np.abs(expected - true_rows).sum() / probs.size),
     }
-
-
-def _with_bar(labels: np.ndarray, *, hidden: bool) -> Iterator[int]:
-    """Yield the labels one by one, with a progress bar."""
-    with progress_bar("curves of labels", total=len(labels), unit="label", hidden=hidden) as bar:
-        for label in labels.tolist():
-            yield label
-            bar.update()
 
 
 def _curves(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -121,12 +121,11 @@ def honest_scores(
     answers, rule = _answer_honestly(fitter, probs, targets, folds)
     # A pool chosen on all rows has seen the rows of each fold, so a fold is judged by the pool that the others choose.
     if by_fold:
-        answers, probs = answers.copy(), probs.copy()
+        answers, probs = answers.copy(), Pooled(probs, by_fold).honest(folds)
     for fold, chosen_by_others in by_fold.items():
         rows = folds == fold
         others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(folds))
         answers[rows] = fitter.on(chosen_by_others, targets, folds)(others).apply(chosen_by_others[rows])
-        probs[rows] = chosen_by_others[rows]
     given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,

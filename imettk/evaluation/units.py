@@ -39,6 +39,15 @@ class Pooled:
     pool: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
 
+    def honest(self, folds: np.ndarray) -> np.ndarray:
+        """Return the predictions of each fold by the pool that the other folds choose, float (U, O); folds (U,)."""
+        if not self.by_fold:
+            return self.probs  # no copy: with thousands of labels it would be gigabytes
+        probs = self.probs.copy()
+        for fold, chosen_by_others in self.by_fold.items():
+            probs[folds == fold] = chosen_by_others[folds == fold]
+        return probs
+
     def values(self) -> dict[str, Any]:
         """Return the content of `scores.json` about the pool."""
         return {} if self.pool is None else {"pool": self.pool, "pools": dict(self.scores)}

@@ -14,7 +14,7 @@ from imettk.postprocess.cutpoints import ABOVE_ALL, BELOW_ALL, apply_cutpoints, 
 from imettk.postprocess.fitters import FitContext, RuleFitter
 from imettk.postprocess.honest import draw_rows
 from imettk.postprocess.rule import Rule
-from imettk.progress import progress_bar
+from imettk.progress import with_bar
 from imettk.tasks.task import grades_of
 
 NUM_DRAWS = 40  # bootstrap samples for the intervals of cuts
@@ -122,11 +122,11 @@ class GradeCuts(RuleFitter):
     ) -> Mapping[str, Any]:
         """Return the cut at which each grade starts, and its interval over bootstrap samples."""
         assert isinstance(rule, Cutpoints)
-        grades, draws = self._grades(targets), []
-        with progress_bar("bootstrap cut-points", total=NUM_DRAWS, unit="draw") as bar:
-            for rows in draw_rows(len(probs), groups, NUM_DRAWS):
-                draws.append(self._fit(probs[rows], targets[rows], grades).cuts)
-                bar.update()
+        grades, samples = self._grades(targets), draw_rows(len(probs), groups, NUM_DRAWS)
+        draws = [
+            self._fit(probs[rows], targets[rows], grades).cuts
+            for rows in with_bar(samples, "bootstrap cut-points", total=NUM_DRAWS, unit="draw")
+        ]
         self._bounds = bounds = np.quantile(draws, [0.025, 0.975], axis=0).T
         names = ("cutpoint", "cutpoint_low", "cutpoint_high")
         columns = _with_infinities(np.column_stack([rule.cuts, bounds])).T

@@ -14,6 +14,7 @@ from imettk.starter.guess_columns import MIN_DISTINCT, Choices, TrainingRows, la
 from imettk.starter.look import Contents
 from imettk.starter.naming import MAJORITY, Naming, match_names
 from imettk.starter.naming_rivals import find_rivals
+from imettk.starter.walk import path_in
 
 # Fewer ids than these name something by accident only.
 MIN_NAMED = 2
@@ -36,7 +37,7 @@ class Place(NamedTuple):
     @property
     def path(self) -> str:
         """The path of the file within the competition's folder."""
-        return self.name if self.folder == "." else f"{self.folder}/{self.name}"
+        return path_in(self.folder, self.name)
 
 
 class Misfit(NamedTuple):
@@ -158,7 +159,7 @@ def _keys(name: str) -> list[str]:
 
 def _place(name: str, folder: str, file: str) -> Place:
     """Describe how an id means a file."""
-    path = "/" + compose(file if folder == "." else f"{folder}/{file}")
+    path = "/" + compose(path_in(folder, file))
     at = path.rfind("/" + compose(name))
     if at >= 0:
         return Place(folder, file, path[at + 1 + len(compose(name)) :])
