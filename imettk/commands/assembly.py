@@ -12,7 +12,7 @@ import torch
 from imettk.config import Recipe, fingerprint, to_json
 from imettk.config.choices import AUGMENTATIONS
 from imettk.config.fits import choice_of
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 from imettk.data.augment import Augmentation
 from imettk.data.dataset import ImageDataset
 from imettk.data.sample_table import SampleTable

@@ -8,15 +8,10 @@ from imettk.config.earlier import renamed_class
 from imettk.config.fingerprints import PREPARE_SECTIONS, WEIGHT_SECTIONS, differences, fingerprint
 from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.recipe import Recipe, from_json, read_recipe, to_json
+from imettk.config.session import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT, SessionConfig
+from imettk.config.stage import StageConfig
 from imettk.config.table import ExtraTable, TableFormat
-from imettk.config.training import (
-    EXIT_OUT_OF_MEMORY,
-    SESSION_START,
-    SPLIT,
-    SessionConfig,
-    StageConfig,
-    TrainConfig,
-)
+from imettk.config.training import TrainConfig
 
 __all__ = [
     "EXIT_OUT_OF_MEMORY",

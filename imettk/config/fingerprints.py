@@ -14,7 +14,7 @@ from imettk.config.fields import leaves
 from imettk.config.parameters import bind
 from imettk.config.recipe import Recipe, from_json, to_json
 from imettk.config.section import Parameter
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 
 PREPARE_SECTIONS = ("table", "folds")
 # Sections that change the trained weights.

@@ -17,7 +17,7 @@ from imettk.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
-    from imettk.config.training import StageConfig
+    from imettk.config.stage import StageConfig
     from imettk.metrics import Scorer
     from imettk.tasks import Task
     from imettk.tasks.scale import Kind

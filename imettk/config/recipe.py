@@ -21,8 +21,10 @@ from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.own import load_own
 from imettk.config.parameters import PLAIN, bind
 from imettk.config.section import Parameter, Section
+from imettk.config.session import SessionConfig
+from imettk.config.stage import StageConfig
 from imettk.config.table import TableFormat
-from imettk.config.training import SessionConfig, StageConfig, TrainConfig
+from imettk.config.training import TrainConfig
 from imettk.errors import ConfigError, MissingFileError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 from imettk.data.dataset import Batch, ImageDataset, load_batches
 from imettk.data.samplers import Sampler
 from imettk.data.sampling import train_requests

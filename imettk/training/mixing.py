@@ -9,7 +9,7 @@ import torch
 from timm.data.mixup import Mixup
 from torch import Tensor
 
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 
 
 def make_mixing(config: StageConfig) -> Mixing | None:

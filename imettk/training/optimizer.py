@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 from imettk.errors import ConfigError
 
 

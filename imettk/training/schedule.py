@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 from imettk.data.sampling import count_steps
 from imettk.errors import ConfigError
 from imettk.training.history import plateau_share

@@ -16,7 +16,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from imettk.config.training import StageConfig
+from imettk.config.stage import StageConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, DistributedOutOfMemoryError

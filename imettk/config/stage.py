@@ -1,0 +1,165 @@
+"""Settings of a stage of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imettk.config.choices import AUGMENTATIONS, LOSSES, SAMPLERS
+from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig(Section):
+    """A stage of training; each starts with a fresh optimizer. Shares lie in [0, 1].
+
+    Attributes:
+        num_epochs: may be a fraction; a stage has at least one step.
+        batch_size: samples in an optimizer step, over all processes.
+        accumulate: micro-batches in a step, a divisor of `batch_size`.
+        optimizer: adam, adamw, sgd (Nesterov momentum 0.9), or timm:NAME.
+        lr: peak learning rate, one for all layer groups, or one for each with the head's last.
+        layer_decay: factor of a layer group's learning rate, relative to the group after it; needs a single `lr`.
+        schedule: the learning rate after the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: linear down
+            to `final_lr`. `plateau`: times `plateau_factor` after each `plateau_validations` in a row without gain.
+        warmup_epochs: length of the linear rise from `warmup_start` times the peak to the peak, as in warmup-scheduler.
+        final_lr: end of cosine and triangular and lower limit of plateau, as a share of the peak.
+        step_epochs: epochs of this stage after which the learning rate changes.
+        step_lrs: learning rates after them, as shares of the peak.
+        early_stop: end the stage after this many validations in a row without gain; None for never.
+        min_gain: least change of the watched metric that counts as gain.
+        clip_norm: largest norm of the gradient; None for no limit.
+        frozen_groups: number of first layer groups that do not learn and keep their BatchNorm statistics.
+        augmentation: a row of AUGMENTATIONS, or a user's own: (size, channels) -> transforms of albumentations.
+        erasing: share of images that lose a random rectangle after augmentation (random erasing).
+        sampler: `balanced` draws every class equally often; `identities` fills batches with `images_per_identity`
+            images of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with
+            the samples that had the largest loss in the last one.
+        images_per_identity: K of PK batches; an identity with fewer images repeats some.
+        cover_identities: draw each identity once an epoch, and more often only to fill the last batch; False draws
+            identities at random, for as many batches as the images would fill.
+        loss: of this stage, a row of LOSSES or a user's own as `recipe:name`; None takes `train.loss`.
+        loss_params: its parameters by name; others are taken from `train.loss_params` if the loss is the same.
+        label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
+        image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
+        mixup: alpha of MixUp's Beta distribution, 0 for none.
+        cutmix: alpha of CutMix's; if both are set, each is used half of the time.
+        mix_mode: draw the mix once for a batch, for each pair of samples, or for each sample.
+        mix_share: share of batches (pairs, samples) to mix.
+        hard_examples: share of samples, those with the largest loss in the last epoch, to draw once more in this one.
+    """
+
+    num_epochs: float = 1.0
+    batch_size: int = 32
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    lr: tuple[float, ...] = (1e-3,)
+    layer_decay: float | None = None
+    weight_decay: float = 0.05
+    schedule: Literal["cosine", "triangular", "steps", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    warmup_start: float = 0.01
+    final_lr: float = 0.0
+    step_epochs: tuple[float, ...] = ()
+    step_lrs: tuple[float, ...] = ()
+    plateau_factor: float = 0.5
+    plateau_validations: int = 4
+    early_stop: int | None = None
+    min_gain: float = 1e-4
+    clip_norm: float | None = None
+    frozen_groups: int = 0
+    augmentation: str = "none"
+    erasing: float = 0.0
+    sampler: str = "shuffle"
+    images_per_identity: int = 4
+    cover_identities: bool = True
+    loss: str | None = None
+    loss_params: dict[str, Parameter] = field(default_factory=dict)
+    label_smoothing: float = 0.0
+    image_size: tuple[int, int] | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_mode: Literal["batch", "pair", "elem"] = "batch"
+    mix_share: float = 1.0
+    hard_examples: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_of("augmentation", AUGMENTATIONS)
+        self._one_of("sampler", SAMPLERS, own=False)
+        self._at_most(num_epochs=MOST_EPOCHS, batch_size=MOST_ROWS, image_size=MOST_PIXELS)
+        self._one_of("loss", LOSSES)
+        self._require(self.num_epochs > 0, "num_epochs", "above 0")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(
+            self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+            "accumulate",
+            f"a divisor of batch_size ({self.batch_size})",
+        )
+        self._require(  # batch statistics of a single sample have no variance
+            self.batch_size >= 2 * self.accumulate,
+            "accumulate",
+            f"at most half of `batch_size` ({self.batch_size}): BatchNorm cannot train on micro-batches of one sample",
+        )
+        self._require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none")
+        self._require(self.frozen_groups >= 0, "frozen_groups", "0 or above")
+        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
+        self._require(
+            self.image_size is None or min(self.image_size) >= 8, "image_size", "at least 8 pixels each way, or none"
+        )
+        self._require(self.mixup >= 0, "mixup", "0 or above")
+        self._require(self.cutmix >= 0, "cutmix", "0 or above")
+        self._require(0 < self.mix_share <= 1, "mix_share", "in (0, 1]")
+        self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
+        self._check_sampling()
+        self._check_rates()
+        self._check_history()
+
+    @property
+    def depends_on_losses(self) -> bool:
+        """True if the samples of an epoch depend on the losses of the epoch before."""
+        return self.hard_examples > 0 or SAMPLERS[self.sampler].by_losses
+
+    def _check_sampling(self) -> None:
+        self._require(0 <= self.erasing <= 1, "erasing", "in [0, 1]")
+        self._require(
+            self.images_per_identity >= 1
+            and (not SAMPLERS[self.sampler].by_identity or self.batch_size % self.images_per_identity == 0),
+            "images_per_identity",
+            f"at least 1 and, for identities, a divisor of batch_size ({self.batch_size})",
+        )
+        # Hard examples are added to an epoch of every row once; other samplers choose themselves how often a row comes.
+        self._require(
+            self.hard_examples == 0 or self.sampler == "shuffle", "hard_examples", "0 unless `sampler` is shuffle"
+        )
+
+    def _check_rates(self) -> None:
+        known = self.optimizer in ("adam", "adamw", "sgd") or self.optimizer.startswith("timm:")
+        self._require(known, "optimizer", "adam, adamw, sgd or timm:NAME")
+        self._require(len(self.lr) >= 1 and min(self.lr) >= 0, "lr", "one or more values of 0 or above")
+        self._require(
+            self.layer_decay is None or (0 < self.layer_decay <= 1 and len(self.lr) == 1),
+            "layer_decay",
+            "in (0, 1] and beside a single lr, or none",
+        )
+        self._require(self.weight_decay >= 0, "weight_decay", "0 or above")
+        self._require(
+            0 <= self.warmup_epochs <= self.num_epochs, "warmup_epochs", f"in [0, num_epochs = {self.num_epochs}]"
+        )
+        self._require(0 < self.warmup_start < 1, "warmup_start", "in (0, 1), as a share of the peak")
+        self._require(0 <= self.final_lr <= 1, "final_lr", "in [0, 1], as a share of the peak")
+        rising = self.step_epochs == tuple(sorted(set(self.step_epochs))) and min(self.step_epochs, default=1) > 0
+        self._require(rising, "step_epochs", "rising and above 0")
+        has_steps = (len(self.step_epochs) > 0) == (self.schedule == "steps")
+        self._require(has_steps, "step_epochs", "given with schedule steps, and with no other")
+        self._require(
+            len(self.step_lrs) == len(self.step_epochs) and min(self.step_lrs, default=0) >= 0,
+            "step_lrs",
+            f"one share of the peak, 0 or above, for each of the {len(self.step_epochs)} step_epochs",
+        )
+
+    def _check_history(self) -> None:
+        self._require(0 < self.plateau_factor < 1, "plateau_factor", "in (0, 1)")
+        self._require(self.plateau_validations >= 1, "plateau_validations", "at least 1")
+        self._require(self.early_stop is None or self.early_stop >= 1, "early_stop", "at least 1, or none")
+        self._require(self.min_gain >= 0, "min_gain", "0 or above")
