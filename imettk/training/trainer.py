@@ -22,7 +22,7 @@ from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
-from imettk.training.checkpoint import Checkpoints, CheckpointWriter
+from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
@@ -31,13 +31,13 @@ from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
 from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
+from imettk.training.saving import Saving
 from imettk.training.schedule import Span, lr_shares, plan_spans
 from imettk.training.session import REASONS, Session
 from imettk.training.state import TrainingState
 from imettk.training.step import StageSetup, StepRunner
 
 ROLLBACK_SCALE = 1 / 16  # of the loss scale after a rollback: the same overflow must not come again
-SAVE_SHARE = 0.05  # of the time that may go into checkpoints after validations, beside those that are due by the clock
 
 
 class _Diverged(Exception):
@@ -87,12 +87,15 @@ class Trainer:
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
         workers, pin = recipe.session.num_workers, compute.device.type == "cuda"
         self._feed = Feed(data, self._mining, processes=processes, num_workers=workers, pin=pin)
-        self._writer = CheckpointWriter(
-            checkpoints.folder, on_done=self._checkpoint_done, on_failure=self._checkpoint_failed
+        self._saving = Saving(
+            checkpoints,
+            self._state,
+            self._mining,
+            processes=processes,
+            session=session,
+            limits=recipe.session,
+            recorder=recorder,
         )
-        self._saved: tuple[int, bool] | None = None  # step, and whether its validation was pending
-        self._saved_at = time.monotonic()  # decides when to save, never what: no bit may depend on a clock
-        self._validated = False  # since the last checkpoint
         self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
         self.spans = plan_spans(self._stages, self._samples)
         self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in self._stages]
@@ -128,7 +131,7 @@ class Trainer:
     def load(self, checkpoint: TensorFile, *, scale: float = 1.0) -> None:
         """Continue from a checkpoint of the same experiment; `scale` multiplies its loss scale."""
         self._state.load(checkpoint, scale=scale)
-        self._saved = self.at.step, self.at.validation_pending
+        self._saving.note_loaded()
         self.spans = plan_spans(self._stages, self._samples, self.at.early_ends)
 
     def fit(self) -> str | None:
@@ -145,23 +148,14 @@ class Trainer:
         try:
             with progress_bar("train", total=self.num_steps, done=self.at.step, unit="step", hidden=hidden) as bar:
                 reason = self._run(bar)
-            self._writer.wait()
-            if self._processes.broadcast_object(self._saved != (self.at.step, self.at.validation_pending)):
-                self.save()
+            self._saving.wait()
+            if self._processes.broadcast_object(not self._saving.is_current):
+                self._saving.save()
         finally:
-            self._writer.wait()
+            self._saving.wait()
         # No process leaves before the last checkpoint is written; one that fails leaves at once, which the others see.
         self._processes.all_reduce_flags([0])
         return reason
-
-    def save(self) -> None:
-        """Begin to write the checkpoint of the current step; all processes call this, process 0 writes."""
-        mining = {} if self._mining is None else self._mining.tensors()
-        self._saved, self._saved_at = (self.at.step, self.at.validation_pending), time.monotonic()
-        self._validated = False
-        if self._processes.is_main:
-            tensors, values = self._state.tensors(mining)
-            self._writer.write(self.at.step, tensors, self._checkpoints.values | values)
 
     def time_plan(self, count: int) -> tuple[list[float], float]:
         """Return the seconds of a step of each stage, the median of `count`, and those of a validation.
@@ -248,19 +242,14 @@ class Trainer:
             expected = self._session.estimate(self._data.num_valid / min(span.config.batch_size, len(self._data.rows)))
             validation_seconds = at.validation_seconds or expected
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
-        # Never while steps are being skipped: a rollback needs a last checkpoint that is good.
-        # After a validation earlier than due, if that costs little: a training that diverges then loses less.
-        seconds = time.monotonic() - self._saved_at
-        is_due = seconds > self._limits.checkpoint_seconds
-        is_due |= self._validated and seconds * SAVE_SHARE > self._session.save_seconds
-        save = is_due and at.nonfinite_in_a_row == 0 and self._saved != (at.step, at.validation_pending)
+        save = self._saving.is_due()
         if self._processes.size > 1:  # all must stop at the same step: a process that went on would wait forever
             code, saves = self._processes.all_reduce_flags(
                 [0 if reason is None else REASONS.index(reason) + 1, int(save and self._processes.is_main)]
             )
             reason, save = REASONS[code - 1] if code else None, bool(saves)
         if save and reason is None:
-            self.save()
+            self._saving.save()
         return reason
 
     def _enter(self, span: Span) -> StageSetup:
@@ -292,7 +281,7 @@ class Trainer:
         seconds = self._processes.broadcast_object(time.monotonic() - started)
         at.validation_seconds = max(at.validation_seconds, seconds)
         at.validation_pending = False
-        self._validated = True
+        self._saving.note_validation()
         at.history.append({"step": at.step, "stage": span.stage, **scores})
         self._recorder.validation(at.step, seconds, scores)
         if self._config.keep == "best" and is_gain(scores[watched], at.best, lower_is_better=lower):
@@ -316,7 +305,7 @@ class Trainer:
 
     def _roll_back(self, *, again: bool) -> None:
         """Go back to the last checkpoint from before the losses were not finite, with a lower loss scale."""
-        self._writer.wait()
+        self._saving.wait()
         self._processes.all_reduce_flags([0])
         bad_step, count = self.at.step, self.at.nonfinite_in_a_row
         good = None if again else self._checkpoints.find(_has_finite_losses)
@@ -332,14 +321,6 @@ class Trainer:
             )
         self.load(good, scale=ROLLBACK_SCALE)
         self._recorder.rollback(self.at, bad_step)
-
-    def _checkpoint_done(self, step: int, seconds: float) -> None:
-        self._session.note_save(seconds)
-        self._recorder.checkpoint(step, seconds)
-
-    def _checkpoint_failed(self, step: int, error: OSError) -> None:
-        self._saved = None  # so that it is tried again when the next one is due, and at the end
-        self._recorder.checkpoint_failed(step, error)
 
 
 def _has_finite_losses(checkpoint: TensorFile) -> bool:

@@ -95,10 +95,3 @@ def test_going_back_past_a_damaged_checkpoint_leaves_only_good_ones(make_trainer
     (folder / "step-00000005.safetensors").write_bytes(b"damaged")
     assert make_trainer(limit_steps=1).fit() is not None  # from 4 on, the damaged one is written anew
     assert load_newest([folder], warn=pytest.fail).values["position"]["step"] == 5
-
-
-def test_each_validation_is_followed_by_a_checkpoint_where_that_costs_little(make_trainer, tmp_path):
-    """Long before the 600 seconds of `session.checkpoint_seconds` have passed."""
-    make_trainer().fit()
-    events = read_journal(tmp_path / "run" / "journal.jsonl")
-    assert min(one["step"] for one in events if one["event"] == "checkpoint") == 3
