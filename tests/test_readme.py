@@ -74,8 +74,9 @@ def test_an_own_loss_is_taken_as_written(tmp_path):
 def test_tables_and_stages_are_valid_as_written():
     names = vars(imettk.config).copy()
     exec(pages.block(PAGES["docs/data.md"], "tables"), names)
-    exec(pages.block(PAGES["docs/training.md"], "stages"), names)
-    imettk.config.Recipe(stages=names["stages"])
+    for page, title in (("docs/training.md", "stages"), ("docs/techniques.md", "staging")):
+        exec(pages.block(PAGES[page], title), names)
+        imettk.config.Recipe(stages=names["stages"])
 
 
 def test_the_recipe_has_about_ten_lines():

@@ -10,6 +10,7 @@ from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.recipe import Recipe, from_json, read_recipe, to_json
 from imettk.config.session import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT, SessionConfig
 from imettk.config.stage import StageConfig
+from imettk.config.staging import probe_then_tune, progressive_stages
 from imettk.config.table import ExtraTable, TableFormat
 from imettk.config.training import TrainConfig
 
@@ -37,6 +38,8 @@ __all__ = [
     "differences",
     "fingerprint",
     "from_json",
+    "probe_then_tune",
+    "progressive_stages",
     "read_recipe",
     "to_json",
 ]

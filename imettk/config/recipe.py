@@ -189,6 +189,14 @@ class Recipe(Section):
                 f"`stages.{position}.frozen_groups` must be at most model.layer_groups "
                 f"({groups}), got {stage.frozen_groups}"
             )
+        before = self.stages[position - 1] if position else None
+        if stage.keep_optimizer and (
+            before is None or (before.optimizer, before.frozen_groups) != (stage.optimizer, stage.frozen_groups)
+        ):
+            raise ConfigError(
+                f"`stages.{position}.keep_optimizer` needs a stage before it with the same `optimizer` and "
+                "`frozen_groups`: set it to false"
+            )
         if stage.sampler == "identities" and (not self.task.exclusive or self.task.numbered):
             raise ConfigError(
                 f"`stages.{position}.sampler` identities needs a multiclass table, with one identity an image"

@@ -11,7 +11,7 @@ from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig(Section):
-    """A stage of training; each starts with a fresh optimizer. Shares lie in [0, 1].
+    """A stage of training; each starts with a new optimizer unless it keeps the last one's. Shares lie in [0, 1].
 
     Attributes:
         num_epochs: may be a fraction; a stage has at least one step.
@@ -22,6 +22,8 @@ class StageConfig(Section):
         layer_decay: factor of a layer group's learning rate, relative to the group after it; needs a single `lr`.
         schedule: the learning rate after the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: linear down
             to `final_lr`. `plateau`: times `plateau_factor` after each `plateau_validations` in a row without gain.
+        schedule_part: part of the course of cosine or triangular that this stage runs, as two shares of it; stages that
+            share one course divide it: (0, 0.6), then (0.6, 1).
         warmup_epochs: length of the linear rise from `warmup_start` times the peak to the peak, as in warmup-scheduler.
         final_lr: end of cosine and triangular and lower limit of plateau, as a share of the peak.
         step_epochs: epochs of this stage after which the learning rate changes.
@@ -29,6 +31,7 @@ class StageConfig(Section):
         early_stop: end the stage after this many validations in a row without gain; None for never.
         min_gain: least change of the watched metric that counts as gain.
         clip_norm: largest norm of the gradient; None for no limit.
+        keep_optimizer: begin with the moments of the stage before, which has the same optimizer and frozen groups.
         frozen_groups: number of first layer groups that do not learn and keep their BatchNorm statistics.
         augmentation: a row of AUGMENTATIONS, or a user's own: (size, channels) -> transforms of albumentations.
         erasing: share of images that lose a random rectangle after augmentation (random erasing).
@@ -57,6 +60,7 @@ class StageConfig(Section):
     layer_decay: float | None = None
     weight_decay: float = 0.05
     schedule: Literal["cosine", "triangular", "steps", "plateau", "constant"] = "cosine"
+    schedule_part: tuple[float, float] = (0.0, 1.0)
     warmup_epochs: float = 0.0
     warmup_start: float = 0.01
     final_lr: float = 0.0
@@ -67,6 +71,7 @@ class StageConfig(Section):
     early_stop: int | None = None
     min_gain: float = 1e-4
     clip_norm: float | None = None
+    keep_optimizer: bool = False
     frozen_groups: int = 0
     augmentation: str = "none"
     erasing: float = 0.0
@@ -145,6 +150,13 @@ class StageConfig(Section):
         self._require(self.weight_decay >= 0, "weight_decay", "0 or above")
         self._require(
             0 <= self.warmup_epochs <= self.num_epochs, "warmup_epochs", f"in [0, num_epochs = {self.num_epochs}]"
+        )
+        self._require(
+            len(self.schedule_part) == 2
+            and 0 <= self.schedule_part[0] < self.schedule_part[1] <= 1
+            and (self.schedule in ("cosine", "triangular") or self.schedule_part == (0, 1)),
+            "schedule_part",
+            "two rising shares in [0, 1], and (0, 1) unless `schedule` is cosine or triangular",
         )
         self._require(0 < self.warmup_start < 1, "warmup_start", "in (0, 1), as a share of the peak")
         self._require(0 <= self.final_lr <= 1, "final_lr", "in [0, 1], as a share of the peak")

@@ -63,11 +63,13 @@ def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 
     Linear warmup up to the peak, then `config.schedule`. Cosine and triangular start at the peak and reach
-    `final_lr` in the last step; steps count epochs from the stage's start; for plateau, rates before any plateau.
+    `final_lr` in the last step, if the stage runs all of their course; steps count epochs from the stage's start; for
+    plateau, rates before any plateau.
     """
     num_steps = max(1, round(config.num_epochs * steps_per_epoch))
     num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)  # one step at the peak at least
-    progress = np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
+    start, end = config.schedule_part
+    progress = start + (end - start) * np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
     table = np.ones(num_steps)
     if config.schedule == "cosine":
         table[num_warmup:] = config.final_lr + (1 - config.final_lr) * (1 + np.cos(np.pi * progress)) / 2

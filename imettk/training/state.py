@@ -36,11 +36,18 @@ class TrainingState:
         self.best: dict[str, Tensor] = {}
 
     def enter_stage(self, span: Span, layer_groups: list[list[str]]) -> Optimizer:
-        """Return a new optimizer for a stage, with the loaded checkpoint's memory if the stage had begun there."""
-        self._optimizer = make_optimizer(self._network, layer_groups, span.config)
-        # At a stage's first step there is nothing to restore: every stage begins with a new optimizer.
-        if self._loaded is not None and self.at.step > span.first_step:
-            load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
+        """Return a new optimizer for a stage, with the memory that it goes on with.
+
+        That is the loaded checkpoint's if the stage had begun there, or the stage before's if the recipe keeps it.
+        """
+        before, self._optimizer = self._optimizer, make_optimizer(self._network, layer_groups, span.config)
+        # At a stage's first step only `keep_optimizer` has something to restore; the loaded checkpoint, which a
+        # rollback has gone back to, counts before what this process has in memory.
+        if self.at.step > span.first_step or (span.config.keep_optimizer and self.at.step > 0):
+            if self._loaded is not None:
+                load_optimizer_state(self._optimizer, self._loaded.part("optimizer"), self._loaded.values["optimizer"])
+            elif before is not None:
+                load_optimizer_state(self._optimizer, *optimizer_state(before))
         self._loaded = None
         return self._optimizer
 

@@ -17,6 +17,9 @@ from imettk.errors import ConfigError
         {"num_epochs": 1, "warmup_epochs": 2},
         {"warmup_start": 0.0},
         {"clip_norm": 0.0},
+        {"schedule_part": (0.5, 0.5)},
+        {"schedule_part": (0.5,)},
+        {"schedule": "plateau", "schedule_part": (0.0, 0.5)},
         {"image_size": (64, 20_000)},
     ],
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
+from training_faults import FailingLoss
 
 from imettk.config import StageConfig
 from imettk.errors import TrainingError
@@ -86,3 +90,46 @@ def test_a_last_step_that_is_skipped_for_its_images_spoils_nothing(make_trainer)
 
     trainer = make_trainer(loss=loss)
     assert trainer.fit() is None and trainer.at.nonfinite_in_a_row == 1
+
+
+def halves(optimizer: str, *, keep: bool, **settings) -> tuple[StageConfig, ...]:
+    stage = StageConfig(
+        num_epochs=2, batch_size=8, lr=(0.02,), optimizer=optimizer, schedule="constant", clip_norm=1.0, **settings
+    )
+    return stage, replace(stage, keep_optimizer=keep)
+
+
+def all_tensors(folder: Path) -> dict[str, Tensor]:
+    checkpoint = load_newest([folder / "checkpoints"], pytest.fail)
+    return {f"{part}.{name}": value for part in ("model", "optimizer") for name, value in checkpoint.part(part).items()}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "timm:lamb"])
+def test_two_stages_that_keep_the_optimizer_are_one_stage(make_trainer, tmp_path, optimizer):
+    stage, _ = halves(optimizer, keep=True)
+    make_trainer("one", stages=(replace(stage, num_epochs=4),)).fit()
+    make_trainer("two", stages=halves(optimizer, keep=True)).fit()
+    make_trainer("new", stages=halves(optimizer, keep=False)).fit()
+    one, two, new = (all_tensors(tmp_path / name) for name in ("one", "two", "new"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert not torch.equal(one["model.conv.weight"], new["model.conv.weight"])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+def test_a_kept_optimizer_survives_a_stop_at_any_step(make_trainer, tmp_path, limit):
+    stages = halves("adamw", keep=True)
+    make_trainer("whole", stages=stages).fit()
+    while make_trainer("parts", stages=stages, limit_steps=limit).fit() is not None:
+        pass
+    whole, parts = all_tensors(tmp_path / "whole"), all_tensors(tmp_path / "parts")
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
+def test_a_kept_optimizer_goes_back_with_a_rollback(make_trainer, tmp_path):
+    """The first steps of the second stage fail: its moments come from the checkpoint, not from this process."""
+    stages = halves("adamw", keep=True)
+    make_trainer("whole", stages=stages).fit()
+    session = {"checkpoint_seconds": 0.0, "nonfinite_steps": 2}
+    make_trainer("back", stages=stages, session=session, loss=FailingLoss({7, 8})).fit()
+    whole, back = all_tensors(tmp_path / "whole"), all_tensors(tmp_path / "back")
+    assert all(torch.equal(value, back[name]) for name, value in whole.items())
