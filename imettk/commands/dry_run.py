@@ -40,7 +40,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     compute = choose_compute(recipe)
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
-    check_network(settled.recipe, len(prepared.table.labels))
+    warning = check_network(settled.recipe, len(prepared.table.labels))
     trainer, step_seconds, validation_seconds = measure(
         Experiment(recipe, run, prepared, compute), settled, fold=folds[0]
     )
@@ -48,7 +48,9 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     if own := describe_own(recipe):
         say(f"your own: {own}")
     say(settled.describe())
-    say(_table(trainer, step_seconds))
+    say(_table(trainer, step_seconds, recipe.images.image_size))
+    if warning is not None:
+        say(warning)
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
     seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
@@ -92,17 +94,18 @@ def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], 
     )
 
 
-def _table(trainer: Trainer, step_seconds: list[float]) -> str:
+def _table(trainer: Trainer, step_seconds: list[float], image_size: tuple[int, int]) -> str:
     lines = [
-        f"{'stage':<6}{'epochs':>8}{'steps':>9}{'batch':>7}{'frozen':>8}  {'optimizer':<14}{'schedule':<12}"
-        f"{'peak rates':<24}{'ms a step':>10}"
+        f"{'stage':<6}{'epochs':>8}{'steps':>9}{'batch':>7}{'pixels':>10}{'frozen':>8}  "
+        f"{'optimizer':<14}{'schedule':<12}{'peak rates':<24}{'ms a step':>10}"
     ]
     for span, seconds in zip(trainer.spans, step_seconds, strict=True):
         config = span.config
         rates = " ".join(f"{rate:g}" for rate in dict.fromkeys(peak_rates(config, trainer.num_groups)))
         batch = f"{config.batch_size}" if config.accumulate == 1 else f"{config.batch_size}/{config.accumulate}"
+        pixels = "x".join(map(str, config.image_size or image_size))
         lines.append(
-            f"{span.stage:<6}{config.num_epochs:>8g}{span.last_step - span.first_step:>9}{batch:>7}"
+            f"{span.stage:<6}{config.num_epochs:>8g}{span.last_step - span.first_step:>9}{batch:>7}{pixels:>10}"
             f"{config.frozen_groups:>8}  {config.optimizer:<14}{config.schedule:<12}{rates:<24}{seconds * 1000:>10.1f}"
         )
     return "\n".join(lines)

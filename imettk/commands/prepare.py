@@ -66,7 +66,7 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     _check_answers(recipe, table)
     from imettk.experiment.network_check import check_network  # torch and timm: not before a table was read
 
-    check_network(recipe, len(table.labels))
+    warning = check_network(recipe, len(table.labels))
     remarks = list(table.remarks)
     tables: dict[str, SampleTable] = {"train": table}
     if find_row_source(recipe.table, data_dir) is not None:
@@ -77,6 +77,8 @@ def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         remarks.append(f"{data_dir / recipe.table.sample_csv} is missing: `infer` will need it")
     for remark in remarks:
         say(f"note: {remark}")
+    if warning is not None:
+        say(warning)
     run.save_recipe(recipe)
     in_files = TableValues(tables, make_reader(recipe))
     reader = make_reader(recipe, settle_range(recipe, run, in_files))

@@ -88,7 +88,7 @@ def train(
     compute = replace(compute, processes=processes)
     prepared = read_prepared(recipe, data_dir, run)
     settled = settle(recipe, run)
-    check_network(settled.recipe, len(prepared.table.labels))
+    warning = check_network(settled.recipe, len(prepared.table.labels))
     precision = TrainingPrecision(settled.recipe, compute, len(prepared.table.labels))
     if processes.is_main:
         run.save_recipe(recipe)
@@ -104,6 +104,8 @@ def train(
     training = _Training(experiment, settled, precision, session, notifier, other_weights)
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
     training.say(settled.describe())
+    if warning is not None:
+        training.say(warning)
     try:
         for number in folds:
             done = is_done(recipe, run, number, prepared.identity, others_allowed=other_weights)

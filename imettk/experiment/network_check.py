@@ -12,8 +12,11 @@ from imettk.models.image_sizes import Size
 from imettk.models.network import Network
 
 
-def check_network(recipe: Recipe, num_labels: int) -> None:
+def check_network(recipe: Recipe, num_labels: int) -> str | None:
     """Make the network of a recipe on the meta device, and check that it takes images of each size that it will meet.
+
+    Returns:
+        A warning if the last images that BatchNorm sees in training have another size than those to predict, or None.
 
     Raises:
         ConfigError: there is no such network, it has fewer layer groups, or it does not take a size.
@@ -23,6 +26,7 @@ def check_network(recipe: Recipe, num_labels: int) -> None:
     network.layer_groups(recipe.model.layer_groups)
     for field, size in _sizes(recipe).items():
         network.require_size(size, field=field, name=recipe.model.backbone)
+    return _warn_of_last_size(recipe, network)
 
 
 def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
@@ -33,6 +37,19 @@ def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
         except Exception:  # a network may look at values while it is made; a real fault is raised again below
             pass
         return make_network(recipe, num_labels)
+
+
+def _warn_of_last_size(recipe: Recipe, network: Network) -> str | None:
+    """Return a warning about BatchNorm's statistics, which depend on the size of what an image shows (FixRes)."""
+    size, last = recipe.images.image_size, recipe.stages[-1].image_size
+    has_norms = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    if last in (None, size) or not has_norms:
+        return None
+    shown = " x ".join(map(str, last or size))
+    return (
+        f"warning: the last stage trains at {shown} and the network predicts at {size[0]} x {size[1]}: BatchNorm keeps "
+        "statistics of the wrong size; add a short last stage without `image_size`"
+    )
 
 
 def _sizes(recipe: Recipe) -> dict[str, Size]:

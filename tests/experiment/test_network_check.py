@@ -55,3 +55,10 @@ def test_what_does_not_is_named(wrong, line):
     with pytest.raises(ConfigError, match=line):
         check_network(wrong, 7)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_last_stage_of_another_size_is_warned_of_where_batchnorm_notices():
+    warning = check_network(recipe_of("timm:test_resnet", (64, 64), (32, 32)), 7)
+    assert "trains at 32 x 32 and the network predicts at 64 x 64: BatchNorm" in warning
+    assert check_network(recipe_of("timm:test_resnet", (64, 64), (64, 64)), 7) is None
+    assert check_network(recipe_of("timm:test_vit", (64, 64), (32, 32)), 7) is None
