@@ -26,6 +26,9 @@ class StageConfig(Section):
             share one course divide it: (0, 0.6), then (0.6, 1).
         warmup_epochs: length of the linear rise from `warmup_start` times the peak to the peak, as in warmup-scheduler.
         final_lr: end of cosine and triangular and lower limit of plateau, as a share of the peak.
+        num_cycles: warm restarts: how often cosine or triangular falls from its peak to `final_lr`, at least 1.
+        cycle_factor: length of a cycle relative to the one before it, in [1, 10].
+        cycle_decay: peak of a cycle relative to the one before it, (0, 1].
         step_epochs: epochs of this stage after which the learning rate changes.
         step_lrs: learning rates after them, as shares of the peak.
         early_stop: end the stage after this many validations in a row without gain; None for never.
@@ -64,6 +67,9 @@ class StageConfig(Section):
     warmup_epochs: float = 0.0
     warmup_start: float = 0.01
     final_lr: float = 0.0
+    num_cycles: int = 1
+    cycle_factor: float = 1.0
+    cycle_decay: float = 1.0
     step_epochs: tuple[float, ...] = ()
     step_lrs: tuple[float, ...] = ()
     plateau_factor: float = 0.5
@@ -118,6 +124,7 @@ class StageConfig(Section):
         self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
         self._check_sampling()
         self._check_rates()
+        self._check_cycles()
         self._check_history()
 
     @property
@@ -168,6 +175,22 @@ class StageConfig(Section):
             len(self.step_lrs) == len(self.step_epochs) and min(self.step_lrs, default=0) >= 0,
             "step_lrs",
             f"one share of the peak, 0 or above, for each of the {len(self.step_epochs)} step_epochs",
+        )
+
+    def _check_cycles(self) -> None:
+        falls = self.schedule in ("cosine", "triangular")
+        self._require(self.num_cycles >= 1, "num_cycles", "at least 1")
+        whole = falls and self.schedule_part == (0, 1)
+        self._require(
+            self.num_cycles == 1 or whole,
+            "num_cycles",
+            "1 unless `schedule` is cosine or triangular, and `schedule_part` all of it",
+        )
+        self._require(1 <= self.cycle_factor <= 10, "cycle_factor", "in [1, 10]")
+        self._require(0 < self.cycle_decay <= 1, "cycle_decay", "in (0, 1]")
+        changed = self.cycle_factor != 1 or self.cycle_decay != 1
+        self._require(
+            self.num_cycles > 1 or not changed, "num_cycles", "above 1 where `cycle_factor` or `cycle_decay` is not 1"
         )
 
     def _check_history(self) -> None:

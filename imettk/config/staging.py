@@ -48,6 +48,8 @@ def progressive_stages(
         raise ConfigError(
             f"`progressive_stages` takes a schedule of cosine, triangular or constant, not {stage.schedule}"
         )
+    if stage.num_cycles > 1:
+        raise ConfigError(f"`progressive_stages` splits a single cycle: `num_cycles` must be 1, got {stage.num_cycles}")
     if stage.warmup_epochs > stage.num_epochs * shares[0]:
         raise ConfigError(
             f"`warmup_epochs` must fit into the first of the stages, {stage.num_epochs * shares[0]:g} epochs, got "

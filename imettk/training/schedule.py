@@ -51,8 +51,14 @@ def plan_spans(
                 f"got {config.accumulate}"
             )
         steps_per_epoch = count_steps(samples_per_epoch, config.batch_size)
+        ends = cycle_ends(config, steps_per_epoch=steps_per_epoch)
+        if len({_lengths(config, steps_per_epoch)[1], *ends}) <= config.num_cycles:
+            raise ConfigError(
+                f"`stages.{number}.num_cycles` must leave each cycle a step: {config.num_cycles} cycles do not fit "
+                f"into {ends[-1]} steps, so choose fewer or a larger `num_epochs`"
+            )
         # An early stop moves all later stages, so it has to be known again after a kill: it is in the position.
-        num_steps = (early_ends or {}).get(number) or max(1, round(config.num_epochs * steps_per_epoch))
+        num_steps = (early_ends or {}).get(number) or ends[-1]
         spans.append(Span(number, config, step, step + num_steps, epoch, steps_per_epoch, samples_per_epoch))
         step += num_steps
         epoch += math.ceil(num_steps / steps_per_epoch)
@@ -62,25 +68,45 @@ def plan_spans(
 def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 
-    Linear warmup up to the peak, then `config.schedule`. Cosine and triangular start at the peak and reach
-    `final_lr` in the last step, if the stage runs all of their course; steps count epochs from the stage's start; for
-    plateau, rates before any plateau.
+    Linear warmup up to the peak, then `config.schedule`. Cosine and triangular start at the peak and reach `final_lr`
+    in the last step of each cycle (SGDR, arXiv 1608.03983, eq. 5), unless the stage runs only a part of their course;
+    `steps` counts epochs from the stage's start; for plateau, rates before any plateau.
     """
-    num_steps = max(1, round(config.num_epochs * steps_per_epoch))
-    num_warmup = min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)  # one step at the peak at least
-    start, end = config.schedule_part
-    progress = start + (end - start) * np.arange(num_steps - num_warmup) / max(1, num_steps - num_warmup - 1)
+    num_steps, num_warmup = _lengths(config, steps_per_epoch)
     table = np.ones(num_steps)
-    if config.schedule == "cosine":
-        table[num_warmup:] = config.final_lr + (1 - config.final_lr) * (1 + np.cos(np.pi * progress)) / 2
-    elif config.schedule == "triangular":
-        table[num_warmup:] = 1 - (1 - config.final_lr) * progress
+    if config.schedule in ("cosine", "triangular"):
+        first, peak, (start, end) = num_warmup, 1.0, config.schedule_part
+        for last in cycle_ends(config, steps_per_epoch=steps_per_epoch):
+            progress = start + (end - start) * np.arange(last - first) / max(1, last - first - 1)
+            if config.schedule == "cosine":
+                table[first:last] = config.final_lr + (peak - config.final_lr) * (1 + np.cos(np.pi * progress)) / 2
+            else:
+                table[first:last] = peak - (peak - config.final_lr) * progress
+            first, peak = last, max(config.final_lr, peak * config.cycle_decay)
     elif config.schedule == "steps":
         for epochs, share in zip(config.step_epochs, config.step_lrs, strict=True):
             table[round(epochs * steps_per_epoch) :] = share
     if num_warmup > 0:
         table[:num_warmup] = _warmup(num_warmup, start=config.warmup_start)
     return table
+
+
+def cycle_ends(config: StageConfig, *, steps_per_epoch: int) -> list[int]:
+    """Return the numbers of steps, from the stage's start, after which its cycles end; the last ends the stage.
+
+    The first cycle begins after the warmup. A cycle is `cycle_factor` times as long as the one before it, to the
+    nearest step. Without restarts the stage is one cycle.
+    """
+    num_steps, num_warmup = _lengths(config, steps_per_epoch)
+    lengths = config.cycle_factor ** np.arange(config.num_cycles)
+    ends = num_warmup + np.round((num_steps - num_warmup) * np.cumsum(lengths) / lengths.sum())
+    return [int(end) for end in ends]
+
+
+def _lengths(config: StageConfig, steps_per_epoch: int) -> tuple[int, int]:
+    """Return the steps of a stage, and those of its warmup, which leaves one step at the peak at least."""
+    num_steps = max(1, round(config.num_epochs * steps_per_epoch))
+    return num_steps, min(round(config.warmup_epochs * steps_per_epoch), num_steps - 1)
 
 
 def lr_shares(span: Span, metrics: Sequence[float], *, lower_is_better: bool) -> list[float]:

@@ -57,6 +57,7 @@ def test_batches_that_grow_keep_the_size_and_the_rate():
         (STAGE, {"image_sizes": SIZES, "shares": (0.5, 0.4, 0.3)}, "sum to 1"),
         (STAGE, {"image_sizes": SIZES, "shares": (0.05, 0.45, 0.5)}, "warmup_epochs` must fit into the first"),
         (StageConfig(schedule="plateau"), {"batch_sizes": (8, 16)}, "not plateau"),
+        (StageConfig(num_cycles=2), {"batch_sizes": (8, 16)}, "must be 1, got 2"),
     ],
 )
 def test_a_split_that_cannot_be_is_one_line(stage, settings, message):

@@ -11,7 +11,7 @@ from imettk.config import StageConfig
 from imettk.errors import ConfigError
 from imettk.tasks import TASKS
 from imettk.training.feed import TrainingData
-from imettk.training.schedule import lr_table, plan_spans
+from imettk.training.schedule import cycle_ends, lr_table, plan_spans
 
 
 def test_cosine_equals_torch_from_the_hand_over_on():
@@ -112,3 +112,45 @@ def test_hard_examples_make_epochs_longer_and_an_early_end_moves_what_follows():
     assert (second.first_step, second.last_step, second.first_epoch) == (84, 104, 4)
     first, second = plan_spans(stages, samples, {0: 30})
     assert (first.last_step, second.first_step, second.last_step, second.first_epoch) == (30, 30, 50, 2)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_restarts_are_those_of_torch(factor):
+    """torch begins the next cycle where ours has its last step, at `final_lr`, so its cycles are a step shorter."""
+    config = StageConfig(num_epochs=7, warmup_epochs=1, num_cycles=2, cycle_factor=factor, final_lr=0.1)
+    table = lr_table(config, steps_per_epoch=9)
+    ends = cycle_ends(config, steps_per_epoch=9)
+    assert ends == [[36, 63], [27, 63]][factor - 1]
+    first = 9
+    for last in ends:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        torchs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=last - first - 1, eta_min=0.1)
+        for step in range(first, last - 1):
+            assert table[step] == pytest.approx(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            torchs.step()
+        assert table[last - 1] == pytest.approx(0.1)
+        first = last
+
+
+def test_a_restart_comes_back_to_a_lower_peak():
+    config = StageConfig(num_epochs=3, schedule="triangular", num_cycles=3, cycle_decay=0.5, final_lr=0.3)
+    table = lr_table(config, steps_per_epoch=5)
+    expected = [np.linspace(peak, 0.3, 5) for peak in (1.0, 0.5, 0.3)]  # never below the end
+    np.testing.assert_allclose(table, np.concatenate(expected))
+
+
+def test_a_stage_without_restarts_is_one_cycle():
+    for schedule in ("cosine", "constant"):
+        config = StageConfig(num_epochs=1.5, warmup_epochs=0.5, schedule=schedule)
+        assert cycle_ends(config, steps_per_epoch=10) == [15]
+
+
+def test_more_cycles_than_steps_are_refused():
+    stages = (StageConfig(num_epochs=1, batch_size=8, num_cycles=4),)
+    with pytest.raises(ConfigError, match=r"`stages.0.num_cycles` must leave each cycle a step: 4 cycles .* 3 steps"):
+        plan_spans(stages, [24])
+    with pytest.raises(ConfigError, match="1 unless `schedule` is cosine or triangular"):
+        StageConfig(schedule="constant", num_cycles=2)
+    with pytest.raises(ConfigError, match="above 1 where `cycle_factor`"):
+        StageConfig(cycle_factor=2)
