@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import pandas as pd
 import pytest
 from forked import PATIENCE
 from places import PROJECT, SHARED
+
+from imettk.config import to_json
 
 BENCH = PROJECT / "tools" / "bench"
 DATA = SHARED / "data"
@@ -146,3 +150,29 @@ def test_the_same_bits_are_found_to_be_the_same(run, tmp_path):
     assert "submission.csv" in run("same_bits", "imet2019-freezing", "--save", str(tmp_path / "bits.json"))
     text = run("same_bits", "imet2019-freezing", "--against", str(tmp_path / "bits.json"), "--check")
     assert text.count("same\n") == 6 and "DIFFERS" not in text
+
+
+def test_every_technique_changes_one_plain_recipe(monkeypatch):
+    """Make the recipes, which checks their fields; only the full table trains."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from techniques import PLAIN, TECHNIQUES, plain
+
+    recipes = {name: change(plain(SHARED / "weights")) for name, change in TECHNIQUES.items()}
+    assert len({to_json(recipe) for recipe in recipes.values()}) == len(recipes) > 10
+    assert recipes[PLAIN] == plain(SHARED / "weights")
+
+
+def test_the_interval_of_a_technique_is_that_of_a_plain_bootstrap_over_groups(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from techniques import interval
+
+    generator = np.random.default_rng(1)
+    groups, ids = generator.integers(0, 40, 300), np.arange(300)
+    first, second = (pd.Series(generator.random(300), ids) for _ in range(2))
+    mean, low, high = interval(first, second, pd.Series(groups, ids))
+    differences = (second - first).to_numpy()
+    members = [differences[groups == number] for number in np.unique(groups)]
+    samples = (generator.integers(0, len(members), len(members)) for _ in range(1000))
+    draws = [np.concatenate([members[number] for number in sample]).mean() for sample in samples]
+    assert mean == pytest.approx(float((second - first).mean()))
+    assert (low, high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.01)
