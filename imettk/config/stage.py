@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imettk.config.choices import AUGMENTATIONS, LOSSES, SAMPLERS
+from imettk.config.optimizers import UNFIT_OPTIMIZERS
 from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
 
 
@@ -18,6 +19,7 @@ class StageConfig(Section):
         batch_size: samples in an optimizer step, over all processes.
         accumulate: micro-batches in a step, a divisor of `batch_size`.
         optimizer: adam, adamw, sgd (Nesterov momentum 0.9), or timm:NAME.
+        lookahead: steps between synchronisations with slowly moving weights (Lookahead), at least 1; 0 for none.
         lr: peak learning rate, one for all layer groups, or one for each with the head's last.
         layer_decay: factor of a layer group's learning rate, relative to the group after it; needs a single `lr`.
         schedule: the learning rate after the warmup. `steps`: `step_lrs` after `step_epochs`. `triangular`: linear down
@@ -59,6 +61,7 @@ class StageConfig(Section):
     batch_size: int = 32
     accumulate: int = 1
     optimizer: str = "adamw"
+    lookahead: int = 0
     lr: tuple[float, ...] = (1e-3,)
     layer_decay: float | None = None
     weight_decay: float = 0.05
@@ -146,8 +149,11 @@ class StageConfig(Section):
         )
 
     def _check_rates(self) -> None:
+        name = self.optimizer.removeprefix("timm:")
         known = self.optimizer in ("adam", "adamw", "sgd") or self.optimizer.startswith("timm:")
         self._require(known, "optimizer", "adam, adamw, sgd or timm:NAME")
+        self._require(name not in UNFIT_OPTIMIZERS, "optimizer", f"another one: {UNFIT_OPTIMIZERS.get(name)}")
+        self._require(self.lookahead >= 0, "lookahead", "0 for none, or at least 1")
         self._require(len(self.lr) >= 1 and min(self.lr) >= 0, "lr", "one or more values of 0 or above")
         self._require(
             self.layer_decay is None or (0 < self.layer_decay <= 1 and len(self.lr) == 1),

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from imettk.config.optimizers import UNFIT_OPTIMIZERS
 from imettk.config.stage import StageConfig
 from imettk.errors import ConfigError
+
+# Counts that some of timm's optimizers keep in their parameter groups, by their name in a checkpoint.
+GROUP_COUNTS = {"steps": "step", "lookahead_steps": "lookahead_step"}
 
 
 def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> Optimizer:
@@ -32,15 +36,25 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: St
             if chosen:
                 decay = config.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
-    if config.optimizer.startswith("timm:"):
-        return _timm_optimizer(config.optimizer.removeprefix("timm:"), groups)
-    if config.optimizer == "sgd":
+    optimizer = _optimizer_over(groups, config.optimizer)
+    if not config.lookahead:
+        return optimizer
+    from timm.optim import Lookahead
+
+    return Lookahead(optimizer, k=config.lookahead)
+
+
+def _optimizer_over(groups: list[dict[str, Any]], name: str) -> Optimizer:
+    """Return the optimizer with this name over parameter groups."""
+    if name.startswith("timm:"):
+        return _timm_optimizer(name.removeprefix("timm:"), groups)
+    if name == "sgd":
         optimizer = SGD(groups, momentum=0.9, nesterov=True, fused=True)
         for parameter in (parameter for group in groups for parameter in group["params"]):
             # Otherwise the first step allocates it uninitialised, and leaves it so if the loss scale overflows.
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
-    return (Adam if config.optimizer == "adam" else AdamW)(groups, fused=True)
+    return (Adam if name == "adam" else AdamW)(groups, fused=True)
 
 
 def peak_rates(config: StageConfig, num_groups: int) -> tuple[float, ...]:
@@ -53,18 +67,18 @@ def peak_rates(config: StageConfig, num_groups: int) -> tuple[float, ...]:
 def _timm_optimizer(name: str, groups: list[dict[str, Any]]) -> Optimizer:
     import timm.optim
 
-    known = timm.optim.list_optimizers()
-    # These differentiate twice, or keep a random generator of their own that no checkpoint holds.
-    unfit = {"adahessian", "kron", "kronc", "kronw"}
-    if name not in known or name in unfit:
-        nearest = difflib.get_close_matches(name, set(known) - unfit, n=1)
+    known = set(timm.optim.list_optimizers()) - set(UNFIT_OPTIMIZERS)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1)
         guess = f"; did you mean timm:{nearest[0]}?" if nearest else ""
         raise ConfigError(
             f"`optimizer` timm:{name} is not among those of timm {timm.__version__} that can be resumed{guess}"
         )
+    # Optimizers whose weight decay falls with the square of the rate measure it against this one.
+    highest = max(group["peak_lr"] for group in groups)
     try:
-        optimizer: Optimizer = timm.optim.create_optimizer_v2(groups, opt=name, lr=groups[0]["lr"])
-    except AssertionError as error:
+        optimizer: Optimizer = timm.optim.create_optimizer_v2(groups, opt=name, lr=highest)
+    except (AssertionError, ImportError, ValueError) as error:
         raise ConfigError(f"`optimizer` timm:{name} cannot be made here: {error}") from None
     return optimizer
 
@@ -100,7 +114,7 @@ def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen:
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the optimizer's state: tensors by `INDEX.KEY`, and everything else as plain values.
 
-    Some of timm's keep numbers beside their moments, or a count in their parameter groups.
+    Some of timm's keep numbers beside their moments, or counts in their parameter groups.
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -110,13 +124,14 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
                 tensors[f"{index}.{key}"] = value
             elif value is not None:
                 plain[f"{index}.{key}"] = value
-    steps: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {name: {} for name in GROUP_COUNTS}
     for number, group in enumerate(optimizer.param_groups):
-        if isinstance(step := group.get("step"), Tensor):
-            tensors[f"group.{number}"] = step
-        elif step is not None:
-            steps[str(number)] = step
-    return tensors, {"state": plain, "steps": steps}
+        for name, key in GROUP_COUNTS.items():
+            if isinstance(count := group.get(key), Tensor):
+                tensors[f"group.{number}"] = count
+            elif count is not None:
+                counts[name][str(number)] = count
+    return tensors, {"state": plain, **counts}
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
@@ -124,8 +139,9 @@ def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]
-    for number, step in plain["steps"].items():
-        groups[int(number)]["step"] = step
+    for name, key in GROUP_COUNTS.items():
+        for number, count in plain.get(name, {}).items():  # earlier versions knew no Lookahead
+            groups[int(number)][key] = count
     for name, value in {**tensors, **plain["state"]}.items():
         index, _, key = name.partition(".")
         if index == "group":

@@ -155,6 +155,35 @@ def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, for
         assert [event["step"] for event in events if event["event"] == kind] == steps
 
 
+# By stage; written as options below.
+TECHNIQUES: tuple[dict[str, object], ...] = (
+    {"optimizer": "timm:muon", "frozen-groups": 0, "lookahead": 3},
+    {"optimizer": "timm:adopt", "schedule": "cosine", "num-cycles": 2, "lookahead": 2},
+)
+
+
+def test_sigkill_with_techniques_of_winners_ends_with_the_same_bits(prepared, train, forks, in_one_go, tmp_path):
+    """Muon, ADOPT, Lookahead and warm restarts: killed within each stage, at whatever step it is."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = [
+        word
+        for stage, fields in enumerate(TECHNIQUES)
+        for field, value in fields.items()
+        for word in (f"--stages.{stage}.{field}", value)
+    ]
+    train(whole, *options)
+    command = words(prepared, killed, "--session.checkpoint-seconds", 0, *options)
+    for step in (2, 8):
+        process = forks.start(command)
+        while max((int(path.stem[5:]) for path in killed.rglob("step-*.safetensors")), default=0) < step:
+            time.sleep(0.002)
+            assert process.poll() is None, "ended before it could be killed"
+        process.kill()
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert forks.start(command).wait(PATIENCE) == 0
+    assert model_hash(killed) == model_hash(whole) != model_hash(in_one_go)
+
+
 # Says when a step has begun, and stays in it until a signal has come.
 STAYS = f"""
 import sys, time

@@ -6,20 +6,20 @@ import pytest
 import timm.optim
 import torch
 from torch import nn
+from training_faults import same, weights
 
 from imettk.config import StageConfig
 from imettk.errors import ConfigError
 from imettk.models.network import Network
 from imettk.training.optimizer import freeze, load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
 
-GROUPS = [["0.weight", "0.bias", "1.weight", "1.bias"], ["2.weight", "2.bias"]]
+GROUPS = [["0.weight", "0.bias", "1.weight", "1.bias"], ["2.weight", "2.bias", "4.weight", "4.bias"]]
 
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)).to(
-        memory_format=torch.channels_last
-    )
+    layers = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(100, 5)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
 def test_norms_and_biases_do_not_decay_and_each_group_has_its_rate():
@@ -33,7 +33,7 @@ def test_norms_and_biases_do_not_decay_and_each_group_has_its_rate():
     }
     assert seen == {
         "0.weight": (0.1, 0.3), "0.bias": (0.1, 0.0), "1.weight": (0.1, 0.0), "1.bias": (0.1, 0.0),
-        "2.weight": (0.5, 0.3), "2.bias": (0.5, 0.0),
+        "2.weight": (0.5, 0.3), "2.bias": (0.5, 0.0), "4.weight": (0.5, 0.3), "4.bias": (0.5, 0.0),
     }  # fmt: skip
     set_lr(optimizer, 0.5)
     assert {group["lr"] for group in optimizer.param_groups} == {0.05, 0.25}
@@ -56,29 +56,33 @@ CPU_OPTIMIZERS = [
 ]  # fmt: skip
 
 
+INPUTS = torch.rand(4, 2, 9, 9, generator=torch.Generator().manual_seed(2)).to(memory_format=torch.channels_last)
+
+
+def take_steps(net: nn.Module, optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
+    for step in range(first, last):
+        set_lr(optimizer, (0.1, 1.0, 0.5, 0.25)[step % 4])
+        optimizer.zero_grad()
+        net(INPUTS).square().mean().backward()
+        optimizer.step()
+
+
 @pytest.mark.filterwarnings("ignore")  # timm's own
+@pytest.mark.parametrize("lookahead", [0, 2])
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", *(f"timm:{name}" for name in CPU_OPTIMIZERS)])
-def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
+def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name, lookahead):
     """Channels-last weights and moments that come back contiguous: a fused optimizer would mix them up.
 
     Some of timm's keep plain numbers, or a count in their parameter groups: they go through JSON.
     """
-    config = StageConfig(optimizer=name, lr=(0.01,))
-    inputs = torch.rand(4, 2, 9, 9).to(memory_format=torch.channels_last)
-
-    def steps(net: nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
-        for _ in range(count):
-            optimizer.zero_grad()
-            net(inputs).square().mean().backward()
-            optimizer.step()
-
+    config = StageConfig(optimizer=name, lr=(0.01, 0.02), lookahead=lookahead)
     whole = network()
     optimizer = make_optimizer(whole, GROUPS, config)
-    steps(whole, optimizer, 5)
+    take_steps(whole, optimizer, 0, 6)
 
     half = network()
     first = make_optimizer(half, GROUPS, config)
-    steps(half, first, 3)
+    take_steps(half, first, 0, 3)
     tensors, plain = optimizer_state(first)
     saved = {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     weights = {key: value.clone(memory_format=torch.contiguous_format) for key, value in half.state_dict().items()}
@@ -86,15 +90,80 @@ def test_memory_taken_and_given_back_continues_as_if_nothing_had_happened(name):
     resumed.load_state_dict(weights)
     second = make_optimizer(resumed, GROUPS, config)
     load_optimizer_state(second, saved, json.loads(json.dumps(plain)))
-    steps(resumed, second, 2)
+    take_steps(resumed, second, 3, 6)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("name, guess", [("adamv", "adam"), ("kron", None), ("adahessian", "adafactor")])
-def test_an_optimizer_that_timm_has_not_or_that_cannot_resume_is_refused(name, guess):
-    with pytest.raises(ConfigError, match=f"timm:{name} is not among"):
+@pytest.mark.parametrize("name, guess", [("adamv", "adam"), ("lookahead_adam", None)])
+def test_an_optimizer_that_timm_has_not_is_refused(name, guess):
+    with pytest.raises(ConfigError, match=f"timm:{name} is not among.*{guess or ''}"):
         make_optimizer(network(), GROUPS, StageConfig(optimizer=f"timm:{name}"))
+
+
+def test_an_optimizer_that_cannot_be_made_here_is_refused():
+    with pytest.raises(ConfigError, match=r"timm:adamc cannot be made here: .*positive max lr"):
+        make_optimizer(network(), GROUPS, StageConfig(optimizer="timm:adamc", lr=(0.0,)))
+
+
+@pytest.mark.parametrize("name", ["muon", "nmuon", "adamuon", "adopt", "adamc"])
+def test_our_groups_are_what_timm_makes_of_a_network(name):
+    """Muon takes matrices and kernels, and AdamW norms, biases and whatever is too narrow for it."""
+    ours, theirs = network(), network()
+    config = StageConfig(optimizer=f"timm:{name}", lr=(0.01,), weight_decay=0.3)
+    take_steps(ours, make_optimizer(ours, GROUPS, config), 0, 4)
+    optimizer = timm.optim.create_optimizer_v2(theirs, opt=name, lr=0.01, weight_decay=0.3)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = 0.01
+    take_steps(theirs, optimizer, 0, 4)
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(value, ours.state_dict()[key]), key
+
+
+def test_corrected_decay_is_measured_against_the_highest_rate():
+    """timm's `c` variants decay by lr ** 2 / max_lr; the first group's low rate would let the head decay too fast."""
+    config = StageConfig(optimizer="timm:adamc", lr=(0.1,), layer_decay=0.1)
+    optimizer = make_optimizer(network(), GROUPS, config)
+    assert {group["peak_lr"] for group in optimizer.param_groups} == {0.1 * 0.1, 0.1}
+    assert {group["max_lr_snapshot"] for group in optimizer.param_groups} == {0.1}
+
+
+def test_lookahead_moves_slow_weights_half_way_to_the_fast_ones():
+    """As arXiv 1907.08610, alg. 1, has it, with slow weights that begin at the first synchronisation, as in timm."""
+    net, plain = network(), network()
+    take_steps(net, make_optimizer(net, GROUPS, StageConfig(optimizer="sgd", lr=(0.05,), lookahead=2)), 0, 7)
+    fast = make_optimizer(plain, GROUPS, StageConfig(optimizer="sgd", lr=(0.05,)))
+    slow: dict[str, torch.Tensor] = {}
+    for step in range(7):
+        take_steps(plain, fast, step, step + 1)
+        if step % 2:
+            for name, weight in plain.named_parameters():
+                before = slow.get(name, weight.detach())
+                slow[name] = before + 0.5 * (weight.detach() - before)
+                weight.data.copy_(slow[name])
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(net.get_parameter(name), weight)
+
+
+KILLED = {
+    "muon and warm restarts": {"optimizer": "timm:muon", "num_cycles": 3, "cycle_decay": 0.5},
+    "adopt": {"optimizer": "timm:adopt", "layer_decay": 0.5},
+    "lookahead over a fused optimizer": {"lookahead": 3, "clip_norm": 0.1},
+    "lookahead with frozen layers": {"optimizer": "sgd", "lookahead": 3, "frozen_groups": 1},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
+@pytest.mark.parametrize("technique", KILLED)
+def test_a_run_in_three_sessions_ends_with_the_bits_of_one(make_trainer, technique, dtype):
+    stages = (StageConfig(**{"num_epochs": 4, "batch_size": 8, "lr": (0.02,), **KILLED[technique]}),)
+    whole = make_trainer("whole", stages=stages, dtype=dtype)
+    whole.fit()
+    for limit in (4, 3, None):
+        parts = make_trainer("parts", stages=stages, dtype=dtype, limit_steps=limit)
+        parts.fit()
+    assert parts.at.step == whole.at.step == 12
+    assert same(weights(whole), weights(parts))
 
 
 def test_layer_decay_is_timms():
