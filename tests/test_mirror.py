@@ -14,7 +14,6 @@ TYPED = ("commands", "cli", "recipes")
 
 # Module -> the test file that covers it: imports it, or runs a command or recipe that it serves.
 COVERED_ELSEWHERE = {
-    "commands/assembly.py": "commands/test_train.py",
     "commands/dry_run.py": "commands/test_train.py",
     "commands/replace_labels.py": "commands/test_identities_story.py",
     "commands/validate.py": "commands/test_story.py",

@@ -23,6 +23,7 @@ from imettk.experiment.prepared import Experiment, Prepared, make_network
 from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_weights
 from imettk.experiment.scaling import scale_of, scale_values
 from imettk.experiment.settle import Settled, weights_of
+from imettk.losses.class_balance import ClassBalance
 from imettk.tracking.tensors import TensorFile
 from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import TrainingData
@@ -126,16 +127,22 @@ def training_data(recipe: Recipe, prepared: Prepared, distilled: Prepared, fold:
     weights = np.array([1.0, *(extra.weight for extra in recipe.table.extra)])
     identities = task.identities(hard_targets[rows])
     counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
+    balance = ClassBalance(task, table.labels, hard_targets[rows], num_outputs)
+    for stage in recipe.stages:
+        balance.weights(stage)  # a weight for something that is no label is refused now, not when its stage begins
     return TrainingData(
         rows=rows,
         seed=seed,
         dataset_for=dataset_for,
-        loss_for=lambda stage: loss_of(recipe, stage, counts=counts, label_groups=table.learned_groups),
+        loss_for=lambda stage: loss_of(
+            recipe, stage, counts=counts, label_groups=table.learned_groups, class_weights=balance.weights(stage)
+        ),
         num_outputs=num_outputs,
         task=task,
         num_valid=len(prepared.rows(fold, valid=True)),
         targets=hard_targets[rows],
         repeats=weights[sources[rows]] if recipe.table.extra and sources is not None else None,
+        prior=balance.prior() if any(stage.smoothing_by == "counts" for stage in recipe.stages) else None,
     )
 
 

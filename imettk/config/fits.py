@@ -246,7 +246,16 @@ def check_losses(recipe: Recipe) -> None:
             bind_params(f"{field}.loss_params", f"the loss {name}", row.own_params, given)
             if row.check is not None and (message := row.check(recipe)):
                 raise ConfigError(message)
+            if stage is not None and stage.weighs_classes and not row.weighs:
+                raise ConfigError(f"`{field}.class_weights` must be none, {_who_weighs(name, row)}")
     _check_embeddings(recipe)
+
+
+def _who_weighs(name: str, row: Loss) -> str:
+    """Say that a loss takes no weights, and which ones for the same targets do."""
+    fitting = [name for name, other in LOSSES.items() if other.weighs and set(other.targets) & set(row.targets)]
+    use = f": use {' or '.join(fitting)}" if fitting else ""
+    return f"and `label_weights` empty: the loss {name} takes no weights of classes{use}"
 
 
 def _check_embeddings(recipe: Recipe) -> None:

@@ -48,7 +48,14 @@ class StageConfig(Section):
             identities at random, for as many batches as the images would fill.
         loss: of this stage, a row of LOSSES or a user's own as `recipe:name`; None takes `train.loss`.
         loss_params: its parameters by name; others are taken from `train.loss_params` if the loss is the same.
-        label_smoothing: share of a target that is spread evenly: over all classes, or over yes and no of a label.
+        class_weights: weights of the classes in the loss, or of each label's presence, from the fold's training rows:
+            `inverse` to their number, to its square root (`sqrt`), or to the effective number of Cui et al.
+            (`effective`); their mean over the rows is 1. Validation's loss has no weights.
+        effective_beta: beta of the effective number, in (0, 1).
+        label_weights: weights by label, above 0, which multiply those of `class_weights`; other labels have 1.
+        label_smoothing: share of a target that is spread, in [0, 1).
+        smoothing_by: how it is spread: evenly over all classes, or over yes and no of a label; or by `counts`, as the
+            fold's training rows are distributed.
         image_size: (height, width) of this stage in pixels; None takes `images.image_size`.
         mixup: alpha of MixUp's Beta distribution, 0 for none.
         cutmix: alpha of CutMix's; if both are set, each is used half of the time.
@@ -89,7 +96,11 @@ class StageConfig(Section):
     cover_identities: bool = True
     loss: str | None = None
     loss_params: dict[str, Parameter] = field(default_factory=dict)
+    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
+    effective_beta: float = 0.999
+    label_weights: dict[str, Parameter] = field(default_factory=dict)
     label_smoothing: float = 0.0
+    smoothing_by: Literal["even", "counts"] = "even"
     image_size: tuple[int, int] | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -117,7 +128,6 @@ class StageConfig(Section):
         )
         self._require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none")
         self._require(self.frozen_groups >= 0, "frozen_groups", "0 or above")
-        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
         self._require(
             self.image_size is None or min(self.image_size) >= 8, "image_size", "at least 8 pixels each way, or none"
         )
@@ -126,6 +136,7 @@ class StageConfig(Section):
         self._require(0 < self.mix_share <= 1, "mix_share", "in (0, 1]")
         self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
         self._check_sampling()
+        self._check_targets()
         self._check_rates()
         self._check_cycles()
         self._check_history()
@@ -134,6 +145,11 @@ class StageConfig(Section):
     def depends_on_losses(self) -> bool:
         """True if the samples of an epoch depend on the losses of the epoch before."""
         return self.hard_examples > 0 or SAMPLERS[self.sampler].by_losses
+
+    @property
+    def weighs_classes(self) -> bool:
+        """True if its loss weighs classes or labels."""
+        return self.class_weights != "none" or len(self.label_weights) > 0
 
     def _check_sampling(self) -> None:
         self._require(0 <= self.erasing <= 1, "erasing", "in [0, 1]")
@@ -147,6 +163,14 @@ class StageConfig(Section):
         self._require(
             self.hard_examples == 0 or self.sampler == "shuffle", "hard_examples", "0 unless `sampler` is shuffle"
         )
+
+    def _check_targets(self) -> None:
+        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
+        spreads = self.label_smoothing > 0 or self.smoothing_by == "even"
+        self._require(spreads, "smoothing_by", "even unless `label_smoothing` is above 0")
+        self._require(0 < self.effective_beta < 1, "effective_beta", "in (0, 1)")
+        above = all(isinstance(value, int | float) and value > 0 for value in self.label_weights.values())
+        self._require(above, "label_weights", "numbers above 0 by label")
 
     def _check_rates(self) -> None:
         name = self.optimizer.removeprefix("timm:")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from imettk.config import Recipe, StageConfig
 from imettk.config.loss_params import answered_params, weighs_targets
@@ -24,19 +24,23 @@ def loss_of(
     counts: np.ndarray | None = None,
     label_groups: tuple[str, ...] = (),
     answered: bool = False,
+    class_weights: Tensor | None = None,
 ) -> OutputLoss:
     """Return the loss of a stage, or that of the whole training, which validations use.
 
     Args:
         counts: rows of each class in training, int64 (C,), for margins that depend on them.
         label_groups: of each label, (C,), for losses taken question by question.
+        class_weights: of a stage; validations have none, so that losses of different weights can be compared.
         answered: leave out auxiliary columns, which are learned and never answered.
     """
     row, params = recipe.loss_row(stage)
     if answered and row.check is weighs_targets:
         params = answered_params(params, len(recipe.table.number_columns))
     parts = recipe.task.parts(label_groups)
-    return make_loss(row, params=params, embedding=recipe.embedding, counts=counts, parts=parts)
+    return make_loss(
+        row, params=params, embedding=recipe.embedding, counts=counts, parts=parts, class_weights=class_weights
+    )
 
 
 def make_validation(experiment: Experiment, fold: int) -> Callable[[nn.Module], dict[str, float]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from imettk.config import EmbeddingConfig
+from imettk.losses.cross_entropy import cross_entropy
 
 EPSILON = 1e-7  # distance that cosines keep from -1 and 1, where the gradient of acos is infinite
 
@@ -62,6 +62,7 @@ def arcface(
     margin: float | Tensor = 0.5,
     easy_margin: bool = False,
     plain_weight: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Return the ArcFace loss, optionally mixed with cross-entropy without a margin (as in HPA 2018's metric learning).
 
@@ -71,14 +72,15 @@ def arcface(
         scale: factor that turns cosines into logits.
         margin: see `add_angular_margin`.
         plain_weight: w in (CE(with margin) + w CE(without)) / (1 + w).
+        class_weights: weight of each class, (C,); None for equal ones.
 
     Returns:
         Loss of each sample, float32 (B,).
     """
     widened = add_angular_margin(cosine, targets, margin=margin, easy_margin=easy_margin)
-    losses = cross_entropy(scale * widened, targets, reduction="none")
+    losses = cross_entropy(scale * widened, targets, class_weights=class_weights)
     if plain_weight:
-        plain = cross_entropy(scale * cosine.float(), targets, reduction="none")
+        plain = cross_entropy(scale * cosine.float(), targets, class_weights=class_weights)
         losses = (losses + plain_weight * plain) / (1 + plain_weight)
     return losses
 

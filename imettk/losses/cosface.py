@@ -6,12 +6,20 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from imettk.config import EmbeddingConfig
+from imettk.losses.cross_entropy import cross_entropy
 
 
-def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: float = 0.35) -> Tensor:
+def cosface(
+    cosine: Tensor,
+    targets: Tensor,
+    *,
+    scale: float = 30.0,
+    margin: float = 0.35,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Return the CosFace loss (arXiv 1801.09414, eq. 4): the target cosine is lowered by the margin.
 
     Args:
@@ -19,12 +27,13 @@ def cosface(cosine: Tensor, targets: Tensor, *, scale: float = 30.0, margin: flo
         targets: int64 (B,).
         scale: factor that turns cosines into logits.
         margin: in [0, 2); 0 gives a normalised softmax.
+        class_weights: weight of each class, (C,); None for equal ones.
 
     Returns:
         Loss of each sample, float32 (B,).
     """
     lowered = cosine.float() - margin * one_hot(targets, cosine.shape[1])
-    return cross_entropy(scale * lowered, targets, reduction="none")
+    return cross_entropy(scale * lowered, targets, class_weights=class_weights)
 
 
 def settings(embedding: EmbeddingConfig, counts: np.ndarray | None) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def make_loss(
     embedding: EmbeddingConfig | None = None,
     counts: np.ndarray | None = None,
     parts: tuple[int, ...] = (),
+    class_weights: Tensor | None = None,
 ) -> OutputLoss:
     """Return the loss of a row of LOSSES.
 
@@ -75,11 +76,14 @@ def make_loss(
         embedding: the recipe's section on losses of embeddings; None for the defaults.
         counts: training rows of each class, int (C,), for margins that depend on them.
         parts: number of labels of each question, (Q,), for losses by question.
+        class_weights: as `ClassBalance` returns them, for losses that weigh classes.
     """
     embedding = embedding or EmbeddingConfig()
     settings = {} if row.settings is None else load(row.settings)(embedding, counts)
     if row.by_part:
         settings["parts"] = parts
+    if class_weights is not None:
+        settings["class_weights"] = class_weights
     return OutputLoss(
         partial(row.load(), **settings, **(params or {})),
         of_embeddings=row.takes == "embeddings",

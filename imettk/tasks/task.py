@@ -141,6 +141,16 @@ class Task(ABC):
     def smooth(self, targets: Tensor, share: float) -> Tensor:
         """Spread this share of soft targets (B, O) evenly (label smoothing)."""
 
+    def smooth_towards(self, targets: Tensor, share: float, prior: Tensor) -> Tensor:
+        """Spread this share of soft targets (B, O) like the training rows: (1 - share) t + share prior.
+
+        Label smoothing with a prior u(k) (Szegedy et al., arXiv 1512.00567, section 7).
+
+        Args:
+            prior: mean of the training rows' soft targets, (O,).
+        """
+        return targets * (1 - share) + share * prior
+
     def is_soft(self, targets: np.ndarray) -> bool:
         """Return whether targets are mixed with probabilities, as a teacher's predictions make them."""
         return np.issubdtype(targets.dtype, np.floating)

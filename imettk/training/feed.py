@@ -31,6 +31,7 @@ class TrainingData:
         num_valid: samples of a validation, to estimate the first one's time.
         targets: of `rows`, as the task has them; for samplers that go by them.
         repeats: how often each of `rows` comes in an epoch, float64 (N,); None is once.
+        prior: mean of the soft targets of `rows`, float32 (O,); None where no label smoothing goes by it.
     """
 
     rows: np.ndarray
@@ -42,6 +43,7 @@ class TrainingData:
     num_valid: int = 0
     targets: np.ndarray | None = None
     repeats: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
     def sampler_for(self, config: StageConfig) -> Sampler:
         """Return the sampler of a stage, before hard examples are added."""

@@ -37,11 +37,11 @@ def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: St
                 decay = config.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
     optimizer = _optimizer_over(groups, config.optimizer)
-    if not config.lookahead:
-        return optimizer
-    from timm.optim import Lookahead
+    if config.lookahead:
+        from timm.optim import Lookahead
 
-    return Lookahead(optimizer, k=config.lookahead)
+        optimizer = Lookahead(optimizer, k=config.lookahead)
+    return optimizer
 
 
 def _optimizer_over(groups: list[dict[str, Any]], name: str) -> Optimizer:

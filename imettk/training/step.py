@@ -93,6 +93,7 @@ class StepRunner:
         device, dtype = compute.device, compute.dtype
         self._network, self._ema, self._processes = network, ema, compute.processes
         self._num_outputs, self._task = data.num_outputs, data.task
+        self._prior = None if data.prior is None else torch.from_numpy(data.prior).to(device)
         self._device = device
         self._seed = derive_seed(data.seed, compute.processes.rank)
         self._autocast: AbstractContextManager[object] = (
@@ -195,7 +196,7 @@ class StepRunner:
         if setup.mixing is not None or setup.config.label_smoothing:
             targets = self._task.soften(targets, self._num_outputs)
         if setup.config.label_smoothing:
-            targets = self._task.smooth(targets, setup.config.label_smoothing)
+            targets = self._smooth(targets, setup.config)
         if setup.mixing is not None:
             images, targets = setup.mixing(images, targets, key=key)
         with self._autocast:
@@ -217,6 +218,12 @@ class StepRunner:
         if gathers:
             losses = losses[count * processes.rank : count * (processes.rank + 1)]
         return _Piece(batch.rows, losses, losses if batch.weights is None else losses * batch.weights)
+
+    def _smooth(self, targets: Tensor, config: StageConfig) -> Tensor:
+        if config.smoothing_by == "even":
+            return self._task.smooth(targets, config.label_smoothing)
+        assert self._prior is not None  # as the recipe asks for it
+        return self._task.smooth_towards(targets, config.label_smoothing, self._prior)
 
     def _even_gradient(self, setup: StageSetup, count: int, dtype: torch.dtype) -> Tensor:
         """Return `size` / samples of the step for each of `count` samples; made once, as it is needed in every step."""

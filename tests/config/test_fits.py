@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from imettk.config import RankConfig, Recipe, RuleConfig, ScoreConfig, TableFormat, TrainConfig
+from imettk.config import RankConfig, Recipe, RuleConfig, ScoreConfig, StageConfig, TableFormat, TrainConfig
 from imettk.config.choices import LOSSES, RULES, Loss, RuleChoice
 from imettk.config.fits import fitted_rule, loss_row, lower_is_better, rule_row, scorer_of
 from imettk.config.own import register_source
@@ -43,6 +43,21 @@ def test_a_name_is_its_row_and_a_users_own_row_is_used_unchanged():
     recipe = recipe_of(rule="recipe:rule", metric="recipe:metric", file=FILE)
     assert loss_row(recipe, "recipe:loss") is OWN_LOSS and rule_row(recipe) is OWN_RULE
     assert scorer_of(recipe).metric is OWN_METRIC and scorer_of(recipe).title == "mine"
+
+
+@pytest.mark.parametrize("fields", [{"class_weights": "sqrt"}, {"label_weights": {"a": 2.0}}])
+def test_weights_of_classes_need_a_loss_that_takes_them(fields):
+    stages = (StageConfig(), StageConfig(**fields))
+    assert recipe_of(stages=stages).stages[1].weighs_classes
+    with pytest.raises(ConfigError, match=r"`stages.1.class_weights` must be none.* f_beta takes .*: use bce or focal"):
+        recipe_of(loss="f_beta", stages=stages)
+    with pytest.raises(ConfigError, match=r"the loss corn takes no weights of classes$"):
+        Recipe(
+            table=TableFormat(task="ordinal"),
+            train=TrainConfig(loss="corn"),
+            rule=RuleConfig(kind="cutpoints"),
+            stages=stages,
+        )
 
 
 @pytest.mark.parametrize(

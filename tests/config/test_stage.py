@@ -21,6 +21,12 @@ from imettk.errors import ConfigError
         {"schedule_part": (0.5,)},
         {"schedule": "plateau", "schedule_part": (0.0, 0.5)},
         {"image_size": (64, 20_000)},
+        {"label_smoothing": 0.0, "smoothing_by": "counts"},
+        {"effective_beta": 1.0},
+        {"label_weights": {"a": 0.0}},
+        {"label_weights": {"a": "much"}},
+        {"lookahead": -1},
+        {"cycle_factor": 0.5},
     ],
 )
 def test_a_value_out_of_range_is_refused_with_name_rule_and_value(values):

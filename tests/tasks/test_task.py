@@ -40,3 +40,12 @@ def test_rows_agree_with_themselves_and_not_with_others(task):
     targets = task.make_targets(CELLS, COLUMN, 3)
     alike = task.agreement(targets[None], targets[None])[0]
     assert (alike == [[cell == other for other in CELLS] for cell in CELLS]).all()
+
+
+@pytest.mark.parametrize("name", ["multiclass", "multilabel", "ordinal"])
+def test_smoothing_towards_even_shares_is_even_smoothing(name):
+    task, soft = TASKS[name], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    even = torch.full((3,), 1 / 3 if name == "multiclass" else 0.5)
+    torch.testing.assert_close(task.smooth_towards(soft, 0.3, even), task.smooth(soft, 0.3))
+    prior = torch.tensor([0.7, 0.2, 0.1])
+    torch.testing.assert_close(task.smooth_towards(soft, 0.3, prior)[0], torch.tensor([0.91, 0.06, 0.03]))

@@ -157,13 +157,13 @@ def test_sigkill_and_the_same_command_again_end_with_the_same_bits(prepared, for
 
 # By stage; written as options below.
 TECHNIQUES: tuple[dict[str, object], ...] = (
-    {"optimizer": "timm:muon", "frozen-groups": 0, "lookahead": 3},
-    {"optimizer": "timm:adopt", "schedule": "cosine", "num-cycles": 2, "lookahead": 2},
+    {"optimizer": "timm:muon", "frozen-groups": 0, "lookahead": 3, "class-weights": "sqrt", "smoothing-by": "counts"},
+    {"optimizer": "timm:adopt", "schedule": "cosine", "num-cycles": 2, "lookahead": 2, "class-weights": "effective"},
 )
 
 
 def test_sigkill_with_techniques_of_winners_ends_with_the_same_bits(prepared, train, forks, in_one_go, tmp_path):
-    """Muon, ADOPT, Lookahead and warm restarts: killed within each stage, at whatever step it is."""
+    """Muon, ADOPT, Lookahead, warm restarts and class weights: killed within each stage, at whatever step it is."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     options = [
         word

@@ -21,6 +21,7 @@ class Loss(Choice):
         check: (recipe) -> message if the recipe's settings do not fit the loss, or None.
         by_part: it takes `parts`, the number of classes of each question.
         scale: the scale in which it takes numbers; None leaves it to `train.target_scale`.
+        weighs: it takes `class_weights`, float32 (C,) of classes or (2, C) of absent and present labels.
         params: a dataclass of its own parameters that checks their ranges; `loss_params` of a recipe sets them.
     """
 
@@ -31,6 +32,7 @@ class Loss(Choice):
     check: Any = None
     by_part: bool = False
     scale: Literal["range"] | None = None
+    weighs: bool = False
     params: type | None = None
 
     @property
@@ -39,8 +41,8 @@ class Loss(Choice):
         return self.params or (self.make if callable(self.make) else None)
 
 
-def _labels(make: str, *, whole_batch: bool = False, params: type | None = None) -> Loss:
-    return Loss(make=f"imettk.losses.{make}", targets=(LABELS,), whole_batch=whole_batch, params=params)
+def _labels(make: str, **facts: Any) -> Loss:
+    return Loss(make=f"imettk.losses.{make}", targets=(LABELS,), **facts)
 
 
 def _values(name: str, *, scale: Literal["range"] | None = None, params: type = TargetWeights) -> Loss:
@@ -53,6 +55,7 @@ def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any
         make=f"imettk.losses.{module}:{module}",
         targets=(CLASSES,),
         takes=takes,
+        weighs=takes == "cosines",
         whole_batch=takes == "embeddings",  # pairs and triplets are formed within the batch
         settings=f"imettk.losses.{module}:settings",
         check=check,
@@ -60,15 +63,15 @@ def _embeddings(module: str, takes: Literal["cosines", "embeddings"], check: Any
 
 
 LOSSES: dict[str, Loss] = {
-    "bce": _labels("bce:bce"),
-    "focal": _labels("focal:focal", params=FocalParams),
+    "bce": _labels("bce:bce", weighs=True),
+    "focal": _labels("focal:focal", weighs=True, params=FocalParams),
     "f_beta": _labels("fbeta:soft_f_beta"),
     "lovasz": _labels("lovasz:lovasz", whole_batch=True),
     "focal_lovasz": _labels("focal_lovasz:focal_lovasz", whole_batch=True),
     "focal_lovasz_hard": _labels("focal_lovasz_hard:focal_lovasz_hard", whole_batch=True),
     "hard_negative_bce": _labels("hard_negative:hard_negative_bce"),
     "asymmetric": _labels("asymmetric:asymmetric"),
-    "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,)),
+    "cross_entropy": Loss(make="imettk.losses.cross_entropy:cross_entropy", targets=(CLASSES,), weighs=True),
     "corn": Loss(make="imettk.losses.corn:corn", targets=(GRADES,)),
     "cumulative": Loss(make="imettk.losses.cumulative:cumulative", targets=(GRADES,)),
     "kl_divergence": Loss(make="imettk.losses.kl_divergence:kl_divergence", targets=(VOTES,)),
