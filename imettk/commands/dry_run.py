@@ -21,6 +21,7 @@ from imettk.experiment.settle import Settled, settle
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
+from imettk.training.noise_scale import describe_noise
 from imettk.training.optimizer import peak_rates
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_table, plan_spans
@@ -28,6 +29,7 @@ from imettk.training.session import Session
 from imettk.training.trainer import Trainer
 
 TIMED_STEPS = 4
+NOISE_STEPS = 8  # whose gradients are compared
 PICTURE = "plan.png"
 
 
@@ -44,6 +46,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     trainer, step_seconds, validation_seconds = measure(
         Experiment(recipe, run, prepared, compute), settled, fold=folds[0]
     )
+    noise = trainer.noise_scale(NOISE_STEPS)
     group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
     if own := describe_own(recipe):
         say(f"your own: {own}")
@@ -51,6 +54,9 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     say(_table(trainer, step_seconds, recipe.images.image_size))
     if warning is not None:
         say(warning)
+    if noise is not None:
+        longest = max(trainer.spans, key=lambda span: span.last_step - span.first_step)
+        say(describe_noise(noise, longest.config.batch_size))
     validations = sum(_num_validations(recipe, span) for span in trainer.spans)
     seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")

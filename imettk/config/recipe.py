@@ -191,11 +191,13 @@ class Recipe(Section):
             )
         before = self.stages[position - 1] if position else None
         if stage.keep_optimizer and (
-            before is None or (before.optimizer, before.frozen_groups) != (stage.optimizer, stage.frozen_groups)
+            before is None
+            or (before.optimizer, before.lookahead, before.frozen_groups)
+            != (stage.optimizer, stage.lookahead, stage.frozen_groups)
         ):
             raise ConfigError(
-                f"`stages.{position}.keep_optimizer` needs a stage before it with the same `optimizer` and "
-                "`frozen_groups`: set it to false"
+                f"`stages.{position}.keep_optimizer` needs a stage before it with the same `optimizer`, `lookahead` "
+                "and `frozen_groups`: set it to false"
             )
         if stage.sampler == "identities" and (not self.task.exclusive or self.task.numbered):
             raise ConfigError(

@@ -27,6 +27,7 @@ from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
 from imettk.training.mixing import make_mixing
+from imettk.training.noise_scale import measure_noise
 from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
 from imettk.training.process_group import Compute
@@ -176,6 +177,17 @@ class Trainer:
         started = time.monotonic()
         self._validate(self.evaluated)
         return medians, time.monotonic() - started
+
+    def noise_scale(self, count: int) -> float | None:
+        """Return the gradient noise scale in samples, from the first `count` steps of the longest stage.
+
+        No step is taken, but averages such as BatchNorm's change, as in `time_plan`.
+        """
+        span = max(self.spans, key=lambda span: span.last_step - span.first_step)
+        self.at.step = span.first_step
+        batches = self._feed.batches(span, span.first_step)
+        count = min(count, span.last_step - span.first_step)
+        return measure_noise(self._runner, self._enter(span), batches, first_step=span.first_step, num_steps=count)
 
     def _run(self, bar: Any) -> str | None:
         """Run stage after stage; return why the training paused, or None."""

@@ -88,6 +88,7 @@ def test_a_dry_run_tells_the_plan_draws_it_and_leaves_nothing_else(prepared, tmp
         ["0", "0.5", "3", "8", "32x32", "2", "adamw", "cosine", "0.001"],
         ["1", "2", "12", "8", "32x32", "0", "adamw", "triangular", "0.00025", "0.0005", "0.001"],
     ]
+    assert text.count("gradient noise scale: ") == 1
     assert "a fold: 15 steps and 5 validations" in text and "1 sessions of 9.0 h; 1 of 1 folds to train" in text
 
 

@@ -1,0 +1,67 @@
+"""The gradient noise scale against a closed form and a plain recomputation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from training_faults import same, weights
+
+from imettk.config import StageConfig
+from imettk.losses.cross_entropy import cross_entropy
+from imettk.training.noise_scale import describe_noise, simple_noise_scale
+
+
+def test_a_linear_model_has_the_scale_of_its_closed_form():
+    """For y = x w + noise, x normal, a sample's gradient is x (x d) - x noise, where d is the error of the weights.
+
+    Its mean is d, and the trace of its covariance (D + 1) |d|^2 + D noise^2.
+    """
+    generator = np.random.default_rng(0)
+    error, noise, batch, count = np.array([0.5, -1.0, 0.25, 2.0]), 3.0, 8, 40_000
+    inputs = generator.normal(size=(count, batch, 4))
+    residuals = inputs @ error - noise * generator.normal(size=(count, batch))
+    gradients = (inputs * residuals[:, :, None]).mean(1)
+    groups = gradients.reshape(-1, 10, 4).mean(1)
+    small, big = ((part**2).sum(1).mean() for part in (gradients, groups))
+    scale = simple_noise_scale(small, big, small_batch=batch, big_batch=10 * batch)
+    signal = (error**2).sum()
+    assert scale == pytest.approx((5 * signal + 4 * noise**2) / signal, rel=0.02)
+
+
+def test_a_gradient_that_is_all_noise_has_no_scale():
+    assert simple_noise_scale(1.0, 0.1, small_batch=8, big_batch=80) == math.inf
+
+
+@pytest.mark.parametrize("stage", [{}, {"accumulate": 2, "clip_norm": 1e-3, "hard_examples": 0.5}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_trainer_measures_it_over_its_first_steps(make_trainer, stage, dtype):
+    stages = (StageConfig(num_epochs=4, batch_size=8, **stage),)
+    trainer = make_trainer(stages=stages, dtype=dtype)
+    before = {name: value for name, value in weights(trainer).items() if "running" not in name and "num_" not in name}
+    scale = trainer.noise_scale(3)
+    assert same(before, weights(trainer)) and all(value.grad is None for value in trainer.network.parameters())
+    if dtype is torch.float16 or stage.get("hard_examples"):
+        assert scale is not None and scale > 0
+        return
+    (span,), gradients = trainer.spans, []
+    batches = trainer._feed.batches(span, 0)
+    for _ in range(3):
+        batch = next(batches)
+        loss = cross_entropy(trainer.network(batch.images).logits, batch.targets).mean()
+        parts = torch.autograd.grad(loss, list(trainer.network.parameters()))
+        gradients.append(torch.cat([part.flatten() for part in parts]).double())
+    big = float(torch.stack(gradients).mean(0).square().sum())
+    noise = sum(float((gradient - sum(gradients) / 3).square().sum()) for gradient in gradients) / 2  # of a batch of 8
+    assert scale == pytest.approx(8 * noise / (big - noise / 3), rel=1e-4)
+
+
+def test_a_loss_over_the_whole_batch_has_none(make_trainer):
+    assert make_trainer(whole_batch=True).noise_scale(3) is None
+
+
+def test_the_line_says_what_it_means():
+    assert "about 1,200 samples now" in describe_noise(1234.0, 32) and "larger ones" in describe_noise(1234.0, 32)
+    assert "too large to measure" in describe_noise(math.inf, 32)
+    assert "about 30 samples" in describe_noise(30.2, 32) and "are near it" in describe_noise(30.2, 32)
+    assert "smaller ones" in describe_noise(0.2, 32)
