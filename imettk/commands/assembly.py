@@ -128,8 +128,7 @@ def training_data(recipe: Recipe, prepared: Prepared, distilled: Prepared, fold:
     identities = task.identities(hard_targets[rows])
     counts = None if identities is None else np.bincount(identities, minlength=num_outputs)
     balance = ClassBalance(task, table.labels, hard_targets[rows], num_outputs)
-    for stage in recipe.stages:
-        balance.weights(stage)  # a weight for something that is no label is refused now, not when its stage begins
+    balance.check(recipe.stages)
     return TrainingData(
         rows=rows,
         seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,15 +43,13 @@ class ClassBalance:
 
         Returns:
             float32 (O,), or (2, O) for labels that do not exclude each other: absent, then present.
-
-        Raises:
-            ConfigError: `label_weights` names something that is no label.
         """
         if not stage.weighs_classes:
             return None
         counts = self.task.label_counts(self.targets, self.num_outputs).astype(np.float64)
         # Mirrored identities are classes behind those of the labels, and weigh the same.
-        given, size = np.resize(self._given(stage), len(counts)), _size_of(stage)
+        given = np.resize([float(stage.label_weights.get(label, 1.0)) for label in self.labels], len(counts))
+        size = _size_of(stage)
         if not self.task.separable:
             weights = given / size(counts.clip(1))
             return torch.from_numpy(weights / (weights @ counts / counts.sum())).float()
@@ -69,14 +67,15 @@ class ClassBalance:
             total += part.sum(0, dtype=np.float64)
         return (total / len(known)).astype(np.float32)
 
-    def _given(self, stage: StageConfig) -> np.ndarray:
-        """Return the weights that the recipe gives, float64 (C,), 1 for other labels."""
-        unknown = sorted(set(stage.label_weights) - set(self.labels))
-        if unknown:
-            nearest = difflib.get_close_matches(unknown[0], self.labels, n=1)
-            guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ConfigError(f"`label_weights` names {unknown[0]!r}, which is no label of the table{guess}")
-        return np.array([float(stage.label_weights.get(label, 1.0)) for label in self.labels])
+    def check(self, stages: Sequence[StageConfig]) -> None:
+        """Raise `ConfigError` if a stage weighs something that is no label."""
+        for number, stage in enumerate(stages):
+            if unknown := sorted(set(stage.label_weights) - set(self.labels)):
+                nearest = difflib.get_close_matches(unknown[0], self.labels, n=1)
+                guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
+                raise ConfigError(
+                    f"`stages.{number}.label_weights` names {unknown[0]!r}, which is no label of the table{guess}"
+                )
 
 
 def effective_number(counts: np.ndarray, beta: float) -> np.ndarray:

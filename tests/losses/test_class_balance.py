@@ -104,8 +104,9 @@ def test_mirrored_identities_weigh_what_theirs_do():
 
 
 def test_a_weight_for_no_label_is_refused_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"`label_weights` names 'rar', which is no label .* did you mean 'rare'"):
-        balance("multiclass", CLASSES).weights(StageConfig(label_weights={"rar": 2.0}))
+    stages = (StageConfig(label_weights={"rare": 2.0}), StageConfig(label_weights={"rar": 2.0}))
+    with pytest.raises(ConfigError, match=r"`stages.1.label_weights` names 'rar', which is no label .* mean 'rare'"):
+        balance("multiclass", CLASSES).check(stages)
 
 
 def test_a_class_without_rows_has_a_finite_weight():
