@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from imettk.config.optimizers import UNFIT_OPTIMIZERS
 from imettk.config.stage import StageConfig
-from imettk.errors import ConfigError
+from imettk.errors import ConfigError, MismatchError
 
 # Counts that some of timm's optimizers keep in their parameter groups, by their name in a checkpoint.
 GROUP_COUNTS = {"steps": "step", "lookahead_steps": "lookahead_step"}
@@ -135,7 +135,18 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-    """Restore the state that `optimizer_state` returned into an optimizer over the same parameters."""
+    """Restore the state that `optimizer_state` returned into an optimizer over the same parameters.
+
+    Raises:
+        MismatchError: an earlier version wrote it, with a corrected weight decay that it measured wrongly.
+    """
+    is_earlier = "lookahead_steps" not in plain
+    rates = {group["peak_lr"] for group in optimizer.param_groups}
+    if is_earlier and len(rates) > 1 and optimizer.defaults.get("corrected_weight_decay"):
+        raise MismatchError(
+            "the checkpoint is of an earlier version, which measured the corrected weight decay of this optimizer "
+            "against the first layer group's rate: finish the training with that version, or start it again"
+        )
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     groups = optimizer.state_dict()["param_groups"]

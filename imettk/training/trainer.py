@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,8 @@ class Trainer:
         No step is taken, but averages such as BatchNorm's change, as in `time_plan`.
         """
         span = max(self.spans, key=lambda span: span.last_step - span.first_step)
+        # No step is taken, so there are no moments to keep; those at hand are of another stage.
+        span = replace(span, config=replace(span.config, keep_optimizer=False))
         self.at.step = span.first_step
         batches = self._feed.batches(span, span.first_step)
         count = min(count, span.last_step - span.first_step)

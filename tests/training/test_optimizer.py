@@ -9,7 +9,7 @@ from torch import nn
 from training_faults import same, weights
 
 from imettk.config import StageConfig
-from imettk.errors import ConfigError
+from imettk.errors import ConfigError, MismatchError
 from imettk.models.network import Network
 from imettk.training.optimizer import freeze, load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
 
@@ -200,3 +200,19 @@ def test_a_first_step_that_overflows_leaves_no_bare_memory_in_the_momentum():
                 loss.backward()
                 optimizer.step()
     torch.testing.assert_close(one.weight, other.weight)
+
+
+@pytest.mark.parametrize(("lr", "is_refused"), [((0.1, 0.5), True), ((0.1,), False)])
+def test_an_earlier_training_with_a_wrong_corrected_decay_is_refused(lr, is_refused):
+    net = network()
+    optimizer = make_optimizer(net, GROUPS, StageConfig(lr=lr, optimizer="timm:adamc"))
+    net(INPUTS).sum().backward()
+    optimizer.step()
+    tensors, plain = optimizer_state(optimizer)
+    load_optimizer_state(optimizer, tensors, plain)
+    del plain["lookahead_steps"]  # as earlier versions wrote it
+    if is_refused:
+        with pytest.raises(MismatchError, match="of an earlier version, which measured the corrected weight decay"):
+            load_optimizer_state(optimizer, tensors, plain)
+    else:
+        load_optimizer_state(optimizer, tensors, plain)
