@@ -21,6 +21,8 @@ from imettk.experiment.settle import Settled, settle
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
+from imettk.training.averaging import validation_interval
+from imettk.training.batch_statistics import num_steps
 from imettk.training.noise_scale import describe_noise
 from imettk.training.optimizer import peak_rates
 from imettk.training.recorder import Recorder
@@ -95,8 +97,11 @@ def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
 def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], validation_seconds: float) -> float:
     """Return the seconds of a fold, from those of a step of each stage and of a validation."""
     validations = sum(_num_validations(recipe, span) for span in spans)
+    steps = [span.last_step - span.first_step for span in spans]
+    if recipe.train.average_last:
+        steps[-1] += num_steps(spans[-1])  # for BatchNorm's statistics, at most: they need no backward pass
     return validations * validation_seconds + sum(
-        (span.last_step - span.first_step) * seconds for span, seconds in zip(spans, step_seconds, strict=True)
+        count * seconds for count, seconds in zip(steps, step_seconds, strict=True)
     )
 
 
@@ -129,8 +134,7 @@ def _rates(trainer: Trainer) -> np.ndarray:
 
 
 def _num_validations(recipe: Recipe, span: Span) -> int:
-    interval = max(1, round(recipe.train.validate_epochs * span.steps_per_epoch))  # as the trainer has it
-    return math.ceil((span.last_step - span.first_step) / interval)
+    return math.ceil((span.last_step - span.first_step) / validation_interval(span, recipe.train.validate_epochs))
 
 
 def duration(seconds: float) -> str:

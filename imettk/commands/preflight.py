@@ -111,11 +111,15 @@ def _num_validated(recipe: Recipe, prepared: Prepared) -> int:
 
 
 def miniature(recipe: Recipe) -> Recipe:
-    """Return the recipe with two epochs a stage, and without a cache."""
+    """Return the recipe with two epochs and at most two cycles a stage, and without a cache."""
     stages = tuple(
-        dataclasses.replace(plan, num_epochs=2.0, warmup_epochs=min(plan.warmup_epochs, 1.0)) for plan in recipe.stages
+        dataclasses.replace(
+            plan, num_epochs=2.0, warmup_epochs=min(plan.warmup_epochs, 1.0), num_cycles=min(plan.num_cycles, 2)
+        )
+        for plan in recipe.stages
     )
-    train_plan = dataclasses.replace(recipe.train, validate_epochs=1.0)
+    average_last = min(recipe.train.average_last, 2)  # as many weights as there are validations
+    train_plan = dataclasses.replace(recipe.train, validate_epochs=1.0, average_last=average_last)
     cache = dataclasses.replace(recipe.cache, kind="none")
     return dataclasses.replace(recipe, stages=stages, train=train_plan, cache=cache)
 

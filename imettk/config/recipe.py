@@ -78,6 +78,7 @@ class Recipe(Section):
         fits.check_fits(self)
         fits.check_losses(self)
         self._check_watch()
+        self._check_average()
         self._check_ranking()
 
     @property
@@ -153,6 +154,18 @@ class Recipe(Section):
             raise ConfigError(
                 f"`train.watch` must be {' or '.join(self.validation_scores)} with a {self.table.task} table, got "
                 f"{self.train.watch}"
+            )
+
+    def _check_average(self) -> None:
+        count, last = self.train.average_last, self.stages[-1]
+        if 1 < last.num_cycles < count:
+            raise ConfigError(
+                f"`train.average_last` must be at most {last.num_cycles}, the cycles of the last stage, got {count}"
+            )
+        if count and last.early_stop is not None:
+            raise ConfigError(
+                f"`stages.{len(self.stages) - 1}.early_stop` must be none with `train.average_last`: weights are added "
+                "to the mean as they come, and the last ones must be known before"
             )
 
     def _check_ranking(self) -> None:

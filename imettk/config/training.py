@@ -24,6 +24,10 @@ class TrainConfig(Section):
         vote_weight: weight rows in the loss by their number of votes to this power, divided by its mean over the
             training rows; 0 weights all alike. A mixed sample has the weight of its first row.
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
+        average_last: number of weights, at least 2, whose mean is validated, saved and used by inference: those at the
+            last validations of the last stage, or at the ends of its last cosine cycles if it has several. BatchNorm's
+            statistics are estimated anew for it. With `keep` best it is kept if it is better than all weights before
+            it. 0 for none.
         precision: `auto` is bfloat16 if the hardware has it, else float16 on a GPU and float32 on a CPU. On a CPU with
             bfloat16 a network with depthwise convolutions is timed in both when its training begins.
         deterministic: on a GPU, only use algorithms that give the same bits each time.
@@ -43,6 +47,7 @@ class TrainConfig(Section):
     target_scale: Literal["standard", "log"] = "standard"
     vote_weight: float = 0.0
     ema_decay: float | None = None
+    average_last: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     deterministic: bool = True
     validate_epochs: float = 1.0
@@ -57,6 +62,12 @@ class TrainConfig(Section):
         self._at_most(validate_epochs=MOST_EPOCHS)
         self._one_of("loss", LOSSES)
         self._require(self.ema_decay is None or 0 < self.ema_decay < 1, "ema_decay", "in (0, 1), or none")
+        self._require(self.average_last == 0 or self.average_last >= 2, "average_last", "0, or at least 2")
+        self._require(
+            self.average_last == 0 or self.ema_decay is None,
+            "average_last",
+            "0 beside `ema_decay`: only one average can be validated and saved",
+        )
         self._require(self.validate_epochs > 0, "validate_epochs", "above 0")
         self._require(0 <= self.vote_weight <= 4, "vote_weight", "in [0, 4]")
         self._require(0 < self.teacher_weight <= 1, "teacher_weight", "in (0, 1]")

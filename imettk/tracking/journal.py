@@ -126,5 +126,5 @@ def _is_undone(event: dict[str, Any], start: dict[str, Any]) -> bool:
     """Return True if a session or rollback that starts like this repeats the event."""
     step = event.get("step", 0)
     if step == start["step"] and start.get("owes_validation", False):
-        return event["event"] in ("validate", "early_stop")
+        return event["event"] in ("average", "validate", "early_stop")
     return step > start["step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,26 @@ class Feed:
             )
             yield from load_batches(dataset, requests, num_workers=self._num_workers, pin=self._pin)
             step = until
+
+    def batches_after(self, span: Span, num_steps: int) -> Iterator[Batch]:
+        """Yield micro-batches of a stage as its sampler draws them, from the epoch after its last one.
+
+        No step trains on that epoch, and no loss decides about it: it is a function of the plan alone.
+        """
+        config, sampler = span.config, self._data.sampler_for(span.config)
+        requests = train_requests(
+            sampler.order,
+            samples_per_epoch=sampler.samples_per_epoch,
+            first_epoch=span.first_epoch + math.ceil((span.last_step - span.first_step) / span.steps_per_epoch),
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
+            first_step=0,
+            last_step=num_steps,
+            rank=self._processes.rank,
+            size=self._processes.size,
+        )
+        dataset = self._data.dataset_for(config)
+        yield from load_batches(dataset, requests, num_workers=self._num_workers, pin=self._pin)
 
     def _with_hard_examples(
         self, sampler: Sampler, mining: Mining, config: StageConfig, epoch: int

@@ -64,6 +64,11 @@ class Recorder:
         self._write("validate", step=step, seconds=round(seconds, 3), **scores)
         self._on_validation()
 
+    def average(self, step: int, marks: tuple[int, ...], seconds: float) -> None:
+        """Write that the mean of the weights at these steps is ready to be validated."""
+        self._write("average", step=step, marks=list(marks), seconds=round(seconds, 3))
+        self._say(f"the mean of the weights after steps {', '.join(map(str, marks))} is validated and kept")
+
     def early_stop(self, step: int, stage: int, validations: int) -> None:
         """Write that a stage ended before its last step."""
         self._write("early_stop", step=step, stage=stage)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imettk.tracking.tensors import TensorFile, all_finite
+from imettk.training.averaging import WeightAverage
 from imettk.training.mining import Mining
 from imettk.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state
 from imettk.training.position import Position
@@ -22,14 +23,22 @@ from imettk.training.step import StepRunner
 
 
 class TrainingState:
-    """Network, averaged network, optimizer, loss scale, samples' losses, best weights, and the position.
+    """Network, averaged networks, optimizer, loss scale, samples' losses, best weights, and the position.
 
     Attributes:
         best: the weights of the best validation, in host memory; empty where they are not kept.
     """
 
-    def __init__(self, network: nn.Module, ema: ModelEmaV3 | None, runner: StepRunner, mining: Mining | None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        ema: ModelEmaV3 | None,
+        runner: StepRunner,
+        mining: Mining | None,
+        average: WeightAverage,
+    ) -> None:
         self._network, self._ema, self._runner, self._mining = network, ema, runner, mining
+        self._average = average
         self._optimizer: Optimizer | None = None
         self._loaded: TensorFile | None = None
         self.at = Position()
@@ -61,6 +70,7 @@ class TrainingState:
         parts = {
             "model": self._network.state_dict(),
             "ema": {} if self._ema is None else self._ema.module.state_dict(),
+            "average": self._average.tensors(),
             "optimizer": moments,
             "mining": mining,
             "best": self.best,
@@ -76,7 +86,8 @@ class TrainingState:
     def is_finite(self) -> bool:
         """Return whether all weights are finite: the last ones, the averaged and the best."""
         averaged = {} if self._ema is None else self._ema.module.state_dict()
-        weights = (*self._network.state_dict().values(), *averaged.values(), *self.best.values())
+        kept = (averaged, self._average.tensors(), self.best)
+        weights = (*self._network.state_dict().values(), *(value for part in kept for value in part.values()))
         return all_finite(weights)
 
     def is_sound(self) -> bool:
@@ -97,6 +108,7 @@ class TrainingState:
         self._network.load_state_dict(checkpoint.part("model"))
         if self._ema is not None:
             self._ema.module.load_state_dict(checkpoint.part("ema"))
+        self._average.load(checkpoint.part("average"))
         if self._mining is not None:
             self._mining.load(checkpoint.part("mining"))
         self.best = checkpoint.part("best")  # no later step could give these weights back

@@ -23,6 +23,7 @@ from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
+from imettk.training.averaging import WeightAverage, validation_interval
 from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.history import is_gain, validations_without_gain
@@ -83,10 +84,13 @@ class Trainer:
         self._compute, self._processes, self._lower_is_better = compute, processes, recipe.lower_is_better()
         self._session, self._limits, self._validate = session, recipe.session, validate
         self._checkpoints, self._recorder = checkpoints, recorder
+        self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
+        self.spans = plan_spans(self._stages, self._samples)
+        self._average = WeightAverage(self.network, self.spans[-1], config, compute, session, recorder)
         self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute)
         mines = any(stage.depends_on_losses for stage in self._stages)
         self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
-        self._state = TrainingState(self.network, self.ema, self._runner, self._mining)
+        self._state = TrainingState(self.network, self.ema, self._runner, self._mining, self._average)
         workers, pin = recipe.session.num_workers, compute.device.type == "cuda"
         self._feed = Feed(data, self._mining, processes=processes, num_workers=workers, pin=pin)
         self._saving = Saving(
@@ -98,8 +102,6 @@ class Trainer:
             limits=recipe.session,
             recorder=recorder,
         )
-        self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
-        self.spans = plan_spans(self._stages, self._samples)
         self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in self._stages]
         check_batches(data, self.spans, processes.size, self._least)
 
@@ -115,11 +117,9 @@ class Trainer:
 
     @property
     def evaluated(self) -> nn.Module:
-        """Network that is validated and saved: the averaged one if there is one."""
-        if self.ema is None:
-            return self.network
-        averaged: nn.Module = self.ema.module
-        return averaged
+        """Network that is validated and saved: an averaged one if there is one."""
+        averages = (self._average.at_end(self.at.step), None if self.ema is None else self.ema.module)
+        return next((average for average in averages if average is not None), self.network)
 
     @property
     def at(self) -> Position:
@@ -223,7 +223,7 @@ class Trainer:
         """Run the rest of a stage; return why the training paused, or None."""
         setup = self._enter(span)
         shares = self._lr_shares(span)
-        interval = max(1, round(self._config.validate_epochs * span.steps_per_epoch))
+        interval = validation_interval(span, self._config.validate_epochs)
         batches = self._feed.batches(span, self.at.step)
         at = self.at
         while at.step < span.last_step or at.validation_pending:
@@ -231,6 +231,8 @@ class Trainer:
             if reason is not None:
                 return reason
             if at.validation_pending:
+                if (reason := self._average.finish(self._feed, at, setup.resting_norms)) is not None:
+                    return reason
                 if self._run_validation(span, setup):
                     return None
                 shares = self._lr_shares(span)
@@ -240,6 +242,7 @@ class Trainer:
             at.step += 1
             seconds = time.monotonic() - started
             self._session.note_step(seconds)
+            self._average.note_step(at.step)
             at.note_verdict(result.finite)
             # Pending, not done: a kill before the validation leaves a checkpoint that begins with it.
             at.validation_pending = (at.step - span.first_step) % interval == 0 or at.step == span.last_step
@@ -256,6 +259,7 @@ class Trainer:
             # Until one has been measured: a sample takes at most what it takes in training.
             expected = self._session.estimate(self._data.num_valid / min(span.config.batch_size, len(self._data.rows)))
             validation_seconds = at.validation_seconds or expected
+            validation_seconds += self._session.estimate(self._average.steps_left(at.step))
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
         save = self._saving.is_due()
         if self._processes.size > 1:  # all must stop at the same step: a process that went on would wait forever
