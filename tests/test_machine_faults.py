@@ -62,6 +62,7 @@ def words_of(command: str, trained: Path, data: Path) -> list[object]:
         "prepare": ["digits", *SMALL, "--stages.0.warmup-epochs", "0"],
         "train": ["--run-dir", trained / "prepared", "--fold", "0"],
         "ensemble": ["--members", run, trained / "again", "--run-dir", trained / "ensemble"],
+        "soup": ["--members", run, trained / "again", "--run-dir", trained / "soup"],
         "pseudo": ["--confidence", "0.5"],
         "neighbours": ["--classifier", run, "--features", run],
         "report": [run],
@@ -79,8 +80,8 @@ def words_of(command: str, trained: Path, data: Path) -> list[object]:
 
 
 COMMANDS = [
-    "prepare", "duplicates", "preflight", "train", "dry run", "validate", "infer", "ensemble", "pseudo", "report",
-    "new", "demo", "log", "kaggle pack",
+    "prepare", "duplicates", "preflight", "train", "dry run", "validate", "infer", "ensemble", "soup",
+    "pseudo", "report", "new", "demo", "log", "kaggle pack",
 ]  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_a_run_folder_that_cannot_be(command, where, trained, digits_data, tmp_p
     run_dir = {"a file": tmp_path / "file", "below a file": tmp_path / "file" / "run", "nowhere": Path("/proc/nope")}
     words = words_of(command, trained, digits_data / "data")
     words = [word for word in words if word not in ("--run-dir", trained / "run", trained / "prepared")]
-    if command == "ensemble":
+    if command in ("ensemble", "soup"):
         words += ["--members", trained / "run", trained / "again"]
     assert code_of(*words, "--inputs", trained / "run", "--run-dir", run_dir[where]) == 2
     line = last_line(capsys)

@@ -153,9 +153,9 @@ def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list
     if arguments.run_dir.exists() and not arguments.run_dir.is_dir():
         raise MissingFileError(f"--run-dir: {arguments.run_dir} is a file, not a folder")
     run = RunDir(arguments.run_dir, arguments.inputs)
-    # These two work in a new run folder, which has no recipe yet: they take that of a member.
-    if arguments.command in ("ensemble", "neighbours") and not arguments.recipe:
-        first = arguments.members[0] if arguments.command == "ensemble" else arguments.classifier
+    # These work in a new run folder, which has no recipe yet: they take that of a member.
+    if arguments.command in ("ensemble", "soup", "neighbours") and not arguments.recipe:
+        first = arguments.classifier if arguments.command == "neighbours" else arguments.members[0]
         arguments.recipe = str(first / "recipe.json")
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
     if arguments.recipe and arguments.recipe.endswith(".json"):
@@ -227,6 +227,12 @@ def _ensemble(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> Non
 
     members, weights = arguments.members, arguments.weights
     ensemble(recipe, arguments.data, run, members=members, method=arguments.method, weights=weights)
+
+
+def _soup(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    from imettk.commands.soup import soup
+
+    soup(recipe, arguments.data, run, members=arguments.members)
 
 
 def _pseudo(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -301,6 +307,7 @@ RUNNERS = {
     "validate": _validate,
     "infer": _infer,
     "ensemble": _ensemble,
+    "soup": _soup,
     "pseudo": _pseudo,
     "neighbours": _neighbours,
 }

@@ -280,10 +280,12 @@ def _add_duplicates_options(duplicates: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_members(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--members", type=Path, nargs="+", required=True, metavar="DIR", help="run folders to combine")
+
+
 def _add_ensemble_options(ensemble: argparse.ArgumentParser) -> None:
-    ensemble.add_argument(
-        "--members", type=Path, nargs="+", required=True, metavar="DIR", help="run folders to combine"
-    )
+    _add_members(ensemble)
     ensemble.add_argument(
         "--method",
         choices=("mean", "weighted", "geometric", "rank", "max", "join", "fuse"),
@@ -328,6 +330,7 @@ COMMANDS = {
     "ensemble": Command(
         "combine the predictions of several runs, and show what each adds", _add_ensemble_options, takes_pseudo=False
     ),
+    "soup": Command("average the weights of several runs, if that gains out of fold", _add_members, takes_pseudo=False),
     "pseudo": Command(
         "write test images with confident predictions as more rows to train on",
         _add_pseudo_options,

@@ -15,6 +15,7 @@ from imettk.evaluation.curve import loss_of
 from imettk.evaluation.ensemble import ensemble_by_rule
 from imettk.evaluation.evidence import keep_errors
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
+from imettk.evaluation.oof_judge import OofJudge
 from imettk.evaluation.pictures import Album
 from imettk.evaluation.pseudo import pseudo_by_rule
 from imettk.evaluation.rules import fitter_of, merge_outputs, pool_from_json, rule_from_json, score_quickly
@@ -130,6 +131,9 @@ class RuleJudge(Judge):
 
     def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
         pseudo_by_rule(self.recipe, run, confidence=confidence, hard=hard)
+
+    def oof_judge(self, prepared: Prepared) -> OofJudge:
+        return OofJudge(self.recipe, prepared)
 
     def ensemble(
         self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None

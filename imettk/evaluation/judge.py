@@ -11,6 +11,8 @@ import numpy as np
 from imettk.config import Recipe
 from imettk.data.labels import split
 from imettk.data.sample_table import LabelledTable, SampleTable
+from imettk.errors import ConfigError
+from imettk.evaluation.oof_judge import OofJudge
 from imettk.evaluation.pictures import Album
 from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import RULE
@@ -102,6 +104,17 @@ class Judge(ABC):
         self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None
     ) -> None:
         """Write the blended predictions of several runs, and their scores."""
+
+    def oof_judge(self, prepared: Prepared) -> OofJudge:
+        """Return a judge of out-of-fold predictions that no file holds yet, such as those of a soup.
+
+        Raises:
+            ConfigError: answers are ranked by neighbours, whose embeddings would be needed too.
+        """
+        raise ConfigError(
+            "a soup is chosen by the score of answers from probabilities or values, and this recipe ranks identities: "
+            "use `imettk ensemble`, which joins their embeddings"
+        )
 
 
 class ImageAnswerer(ABC):

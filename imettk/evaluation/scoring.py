@@ -118,14 +118,7 @@ def honest_scores(
         by_fold: for some folds, predictions of all rows, float (N, O), as the other folds would have made them.
     """
     several, scorer = len(np.unique(folds)) > 1, fitter.scorer
-    answers, rule = _answer_honestly(fitter, probs, targets, folds)
-    # A pool chosen on all rows has seen the rows of each fold, so a fold is judged by the pool that the others choose.
-    if by_fold:
-        answers, probs = answers.copy(), Pooled(probs, by_fold).honest(folds)
-    for fold, chosen_by_others in by_fold.items():
-        rows = folds == fold
-        others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(folds))
-        answers[rows] = fitter.on(chosen_by_others, targets, folds)(others).apply(chosen_by_others[rows])
+    answers, probs, rule = answer_honestly(fitter, probs, targets, folds, by_fold=by_fold)
     given, truth = fitter.judged(answers, probs, targets)
     scores: dict[str, Any] = {
         "metric": scorer.name,
@@ -147,7 +140,31 @@ def honest_scores(
     return scores, answers
 
 
-def _answer_honestly(
+def answer_honestly(
+    fitter: RuleFitter,
+    probs: np.ndarray,
+    targets: np.ndarray,
+    folds: np.ndarray,
+    *,
+    by_fold: Mapping[int, np.ndarray] = MappingProxyType({}),
+) -> tuple[np.ndarray, np.ndarray, Rule]:
+    """Return answers of rules fitted on the other folds, if there are any; the predictions; and one of these rules.
+
+    Arguments as of `honest_scores`.
+    """
+    answers, rule = _answer_fold_by_fold(fitter, probs, targets, folds)
+    # A pool chosen on all rows has seen the rows of each fold, so a fold is judged by the pool that the others choose.
+    if by_fold:
+        answers, probs = answers.copy(), Pooled(probs, by_fold).honest(folds)
+    for fold, chosen_by_others in by_fold.items():
+        rows = folds == fold
+        several = len(np.unique(folds)) > 1
+        others = np.flatnonzero(~rows) if several and fitter.learns else np.arange(len(folds))
+        answers[rows] = fitter.on(chosen_by_others, targets, folds)(others).apply(chosen_by_others[rows])
+    return answers, probs, rule
+
+
+def _answer_fold_by_fold(
     fitter: RuleFitter, probs: np.ndarray, targets: np.ndarray, folds: np.ndarray
 ) -> tuple[np.ndarray, Rule]:
     """Return answers of rules fitted on the other folds, if there are any, and one of these rules."""

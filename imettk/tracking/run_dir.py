@@ -25,6 +25,7 @@ LABEL_SCORES = "label_scores.csv"
 JUDGED = "judged.safetensors"  # what the metric judges of each out-of-fold row, for comparisons with other runs
 CURVES = "curves.json"  # this and the next are written by `validate` for the report
 ERRORS = "errors.json"
+PREPARED = ("folds.csv", BAD_IMAGES, DUPLICATE_GROUPS, DROPPED, KNOWN_ANSWERS, "table.json")  # small files, not images
 
 
 class RunDir:
@@ -77,6 +78,12 @@ class RunDir:
             return self.find(name, written_by="")
         except MissingFileError:
             return None
+
+    def carry_prepared(self, folder: Path) -> None:
+        """Copy the files that `prepare` and `duplicates` left, without the cache, into another run folder."""
+        for name in PREPARED:
+            if (path := self.find_optional(name)) is not None and path.parent != folder:
+                write_atomically(folder / name, path.read_bytes())
 
     def trained_folds(self) -> list[int]:
         """Return the folds that have a finished model, in the run folder or in an input."""

@@ -27,7 +27,11 @@ def test_every_option_in_the_help_of_a_command_is_accepted(command, capsys):
 def test_every_command_has_a_parser_and_a_runner_and_some_have_kernels():
     assert set(COMMANDS) == set(RUNNERS) and set(KERNEL_COMMANDS) < set(COMMANDS)
     for command in COMMANDS:
-        needed = {"ensemble": ["--members", "a"], "neighbours": ["--classifier", "a", "--features", "b"]}
+        needed = {
+            "ensemble": ["--members", "a"],
+            "soup": ["--members", "a"],
+            "neighbours": ["--classifier", "a", "--features", "b"],
+        }
         assert make_parser().parse_args([command, *needed.get(command, [])]).command == command
 
 
