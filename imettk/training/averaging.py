@@ -43,10 +43,15 @@ class WeightAverage:
         session: Session,
         recorder: Recorder,
     ) -> None:
-        self._trained, self._span, self._marks = trained, span, last_marks(span, config)
+        self._trained, self._config = trained, config
+        self._span, self._marks = span, last_marks(span, config)
         self._compute, self._session, self._recorder = compute, session, recorder
         # torch's own: parameters are averaged, buffers are those of the last mark.
         self._mean = AveragedModel(trained) if self._marks else None
+
+    def replan(self, span: Span) -> None:
+        """Move the marks with the last stage, which begins earlier if a stage before it has ended early."""
+        self._span, self._marks = span, last_marks(span, self._config)
 
     def at_end(self, step: int) -> nn.Module | None:
         """Return the mean as a network after the training's last step, None before it."""

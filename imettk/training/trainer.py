@@ -134,7 +134,7 @@ class Trainer:
         """Continue from a checkpoint of the same experiment; `scale` multiplies its loss scale."""
         self._state.load(checkpoint, scale=scale)
         self._saving.note_loaded()
-        self.spans = plan_spans(self._stages, self._samples, self.at.early_ends)
+        self._replan()
 
     def fit(self) -> str | None:
         """Train until the end or until the session must end.
@@ -185,8 +185,7 @@ class Trainer:
         No step is taken, but averages such as BatchNorm's change, as in `time_plan`.
         """
         span = max(self.spans, key=lambda span: span.last_step - span.first_step)
-        # No step is taken, so there are no moments to keep; those at hand are of another stage.
-        span = replace(span, config=replace(span.config, keep_optimizer=False))
+        span = replace(span, config=replace(span.config, keep_optimizer=False))  # the moments at hand are not its own
         self.at.step = span.first_step
         batches = self._feed.batches(span, span.first_step)
         count = min(count, span.last_step - span.first_step)
@@ -314,9 +313,14 @@ class Trainer:
         if without < span.config.early_stop:
             return False
         at.early_ends[span.stage] = at.step - span.first_step
-        self.spans = plan_spans(self._stages, self._samples, at.early_ends)
+        self._replan()
         self._recorder.early_stop(at.step, span.stage, without)
         return True
+
+    def _replan(self) -> None:
+        """Plan the stages again, after one has ended early in this session or in an earlier one."""
+        self.spans = plan_spans(self._stages, self._samples, self.at.early_ends)
+        self._average.replan(self.spans[-1])
 
     def _lr_shares(self, span: Span) -> list[float]:
         metrics = self.at.metrics(span.stage, self._config.watch)

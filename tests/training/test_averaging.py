@@ -265,3 +265,16 @@ def test_what_does_not_go_together_is_refused_when_the_recipe_is_made():
     Recipe(train=TrainConfig(average_last=2), stages=stopping)
     with pytest.raises(ConfigError, match=r"`stages.1.early_stop` must be none with `train.average_last`"):
         Recipe(train=TrainConfig(average_last=2), stages=stopping[::-1])
+
+
+@pytest.mark.parametrize("limit", [100, 4])
+def test_the_marks_move_with_a_stage_that_ended_early(make_trainer, tmp_path, limit):
+    """No validation of the first stage is a gain, so it ends after the second one, at step 4 of 12."""
+    first = StageConfig(num_epochs=4, batch_size=8, lr=(0.02,), early_stop=1)
+    stages = first, StageConfig(num_epochs=2, batch_size=8, lr=(0.01,))
+    while True:
+        trainer = make_trainer(plan=plan(average_last=2), stages=stages, limit_steps=limit)
+        if trainer.fit() is None:
+            break
+    (mean,) = [event for event in read_journal(tmp_path / "run" / "journal.jsonl") if event["event"] == "average"]
+    assert mean["step"] == 10 and mean["marks"] == [8, 10]
