@@ -138,6 +138,8 @@ TECHNIQUES: dict[str, Change] = {
     "layer decay 0.7, 4 groups": both(model_with(layer_groups=4), stage_with(layer_decay=0.7)),
     "dropout 0.3 before the head": model_with(dropout=0.3),
     "averaged weights (EMA 0.98)": train_with(ema_decay=0.98),
+    "mean of the last 3 validations": train_with(average_last=3),
+    "SWA, 3 cycles": both(stage_with(num_cycles=3), train_with(average_last=3)),
     "SGD": stage_with(optimizer="sgd", lr=(0.02,), weight_decay=1e-4),
     "Muon": stage_with(optimizer="timm:muon"),
     "AdaMuon": stage_with(optimizer="timm:adamuon"),
