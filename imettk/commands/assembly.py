@@ -104,6 +104,7 @@ def training_data(recipe: Recipe, prepared: Prepared, distilled: Prepared, fold:
                 seed=seed,
                 size=size,
                 channels=images.channels,
+                transforms=stage.transforms,
                 erasing=stage.erasing,
             ),
             centre_crop=images.fit == "centre_crop",

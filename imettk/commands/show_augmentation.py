@@ -32,34 +32,28 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
     The draws are those of the first epoch, with the recipe's seed.
 
     Args:
-        names: names of pipelines; empty takes those of the recipe's stages.
+        names: names of pipelines; empty takes those of the recipe's stages, with their transforms.
 
     Raises:
         ConfigError: there is no such pipeline.
         DataError: no image can be read, or one cannot and the recipe does not skip such images.
     """
-    names = list(names) or list(dict.fromkeys(stage.augmentation for stage in recipe.stages))
-    for name in names:
-        if name not in AUGMENTATIONS and not is_own(name):
-            raise ConfigError(
-                f"--show-augmentation must be one of {', '.join(AUGMENTATIONS)}, or your own as recipe:name, got "
-                f"{name!r}"
-            )
+    shown = _choose(recipe, names)
     table = read_table(recipe.table, data_dir)
     check_network(recipe, len(table.labels))
     source = ImageSource(table, reader_of(recipe, run))
-    size = recipe.images.image_size
-    erasing = max(stage.erasing for stage in recipe.stages)
-    pipelines = [
-        Augmentation(
+    size, erasing = recipe.images.image_size, max(stage.erasing for stage in recipe.stages)
+    pipelines = {
+        heading: Augmentation(
             choice_of(recipe, name, AUGMENTATIONS),
             seed=recipe.train.seed,
             size=size,
             channels=source.channels,
+            transforms=transforms,
             erasing=erasing,
         )
-        for name in names
-    ]
+        for (name, transforms), heading in shown.items()
+    }
     rows = []
     for position, row in enumerate(np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(int)):
         try:
@@ -71,12 +65,27 @@ def show_augmentation(recipe: Recipe, data_dir: Path, run: RunDir, names: Sequen
             continue
         draws = [
             pipeline(image, epoch=0, position=position + NUM_IMAGES * number)
-            for pipeline in pipelines
+            for pipeline in pipelines.values()
             for number in range(NUM_DRAWS)
         ]
         rows.append([visible(resize(shown, size, fast=True)) for shown in (image, *draws)])
     if not rows:
         raise DataError("none of the images to show can be read: `imettk prepare` lists the faults")
-    columns = ["original", *(name if number == 0 else "" for name in names for number in range(NUM_DRAWS))]
+    columns = ["original", *(name if number == 0 else "" for name in pipelines for number in range(NUM_DRAWS))]
     draw_images(run.path / PICTURE, rows, columns)
-    say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(names)}: {run.path / PICTURE}")
+    say(f"{len(rows)} images and {NUM_DRAWS} draws of {', '.join(pipelines)}: {run.path / PICTURE}")
+
+
+def _choose(recipe: Recipe, names: Sequence[str]) -> dict[tuple[str, tuple[str, ...]], str]:
+    """Return the heading of each pipeline to draw, a name and transforms: of these names, or of the recipe's stages."""
+    for name in names:
+        if name not in AUGMENTATIONS and not is_own(name):
+            raise ConfigError(
+                f"--show-augmentation must be one of {', '.join(AUGMENTATIONS)}, or your own as recipe:name, got "
+                f"{name!r}"
+            )
+    shown: dict[tuple[str, tuple[str, ...]], str] = {(name, ()): name for name in names}
+    for number, stage in enumerate(() if names else recipe.stages):
+        heading = f"{stage.augmentation} and stages.{number}.transforms" if stage.transforms else stage.augmentation
+        shown.setdefault((stage.augmentation, stage.transforms), heading)
+    return shown

@@ -19,6 +19,7 @@ from imettk.config.fields import leaves
 from imettk.config.fits import answers_one_column
 from imettk.config.own import describe, file_of, find_own, is_own
 from imettk.config.recipe import Recipe
+from imettk.config.transform_checks import check_transforms
 from imettk.errors import ConfigError
 
 NUM_ROWS, NUM_LABELS = 4, 3  # to try losses, metrics and rules on
@@ -49,8 +50,9 @@ def describe_own(recipe: Recipe) -> str:
 def check_own(recipe: Recipe) -> None:
     """Raise `ConfigError` if a user's own code has the wrong signature, raises, or returns the wrong thing.
 
-    Code in a recipe's file that has not been run is not checked.
+    Transforms that are given as text are tried too. Code in a recipe's file that has not been run is not checked.
     """
+    check_transforms(recipe)
     for field, name in own_names(recipe):
         made = find_own(name, recipe.source_sha256)
         if made is None:

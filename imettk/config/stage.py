@@ -8,6 +8,8 @@ from typing import Literal
 from imettk.config.choices import AUGMENTATIONS, LOSSES, SAMPLERS
 from imettk.config.optimizers import UNFIT_OPTIMIZERS
 from imettk.config.section import MOST_EPOCHS, MOST_PIXELS, MOST_ROWS, Parameter, Section
+from imettk.config.transforms import parse
+from imettk.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class StageConfig(Section):
         keep_optimizer: begin with the moments of the stage before, which has the same optimizer and frozen groups.
         frozen_groups: number of first layer groups that do not learn and keep their BatchNorm statistics.
         augmentation: a row of AUGMENTATIONS, or a user's own: (size, channels) -> transforms of albumentations.
+        transforms: transforms after `augmentation`, as text: albumentations' and RandAugment, AugMix, Noise and Warp,
+            such as "OneOf([MotionBlur(5), GaussNoise()], p=0.3)"; a `size` that is left out is the stage's.
         erasing: share of images that lose a random rectangle after augmentation (random erasing).
         sampler: `balanced` draws every class equally often; `identities` fills batches with `images_per_identity`
             images of each of batch_size / images_per_identity classes (PK batches); `hard_first` begins an epoch with
@@ -90,6 +94,7 @@ class StageConfig(Section):
     keep_optimizer: bool = False
     frozen_groups: int = 0
     augmentation: str = "none"
+    transforms: tuple[str, ...] = ()
     erasing: float = 0.0
     sampler: str = "shuffle"
     images_per_identity: int = 4
@@ -111,6 +116,7 @@ class StageConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._one_of("augmentation", AUGMENTATIONS)
+        self._check_transforms()
         self._one_of("sampler", SAMPLERS, own=False)
         self._at_most(num_epochs=MOST_EPOCHS, batch_size=MOST_ROWS, image_size=MOST_PIXELS)
         self._one_of("loss", LOSSES)
@@ -150,6 +156,16 @@ class StageConfig(Section):
     def weighs_classes(self) -> bool:
         """True if its loss weighs classes or labels."""
         return self.class_weights != "none" or len(self.label_weights) > 0
+
+    def _check_transforms(self) -> None:
+        """Check that each transform parses; `check_transforms` tries it, as albumentations takes seconds to import."""
+        are_text = all(isinstance(text, str) for text in self.transforms)
+        self._require(are_text, "transforms", 'text, such as "HorizontalFlip(p=0.5)"')
+        try:
+            for text in self.transforms:
+                parse(text)
+        except ConfigError as error:
+            raise ConfigError(f"`transforms` of StageConfig: {error}") from None
 
     def _check_sampling(self) -> None:
         self._require(0 <= self.erasing <= 1, "erasing", "in [0, 1]")

@@ -10,6 +10,7 @@ from pathlib import Path
 from imettk.config import Recipe, from_json, own, read_recipe, to_json
 from imettk.config.fields import leaves
 from imettk.config.own_checks import check_own
+from imettk.config.transform_checks import check_transforms
 from imettk.errors import ConfigError, UserError
 from imettk.recipes.aptos2019 import aptos2019
 from imettk.recipes.csiro2025 import csiro2025
@@ -53,7 +54,9 @@ def load_recipe(name: str) -> Recipe:
         return RECIPES[name]()
     path = Path(name)
     if path.suffix == ".json":
-        return read_recipe(path)
+        saved = read_recipe(path)
+        check_transforms(saved)
+        return saved
     if path.suffix != ".py":
         raise ConfigError(f"{name!r} is not a recipe: give {', '.join(RECIPES)}, a .py file, or a recipe.json")
     if not path.is_file():

@@ -20,6 +20,10 @@ def test_the_picture_of_an_augmentation_has_originals_first(own_data, tmp_path, 
     assert "one of none, flips" in refused(capsys, *common, "nothing")
     run(*common)
     assert "8 draws of affine" in capsys.readouterr().out, "without names the recipe's own"
+    run(*common, "--stages.0.augmentation", "none", "--stages.0.transforms", "Rotate((90, 90), p=1)", "InvertImg(p=1)")
+    assert "8 draws of none and stages.0.transforms" in capsys.readouterr().out
+    page = np.asarray(Image.open(path))[18 : 18 + 32, :, 0]
+    np.testing.assert_array_equal(page[:, 46 : 46 + 32], 255 - np.rot90(page[:, 2 : 2 + 32]))
 
 
 def test_the_picture_passes_over_bad_images_where_the_recipe_skips_them(own_data, tmp_path, capsys):

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from table import Row, arguments_of, finish, print_machine
 
-from imettk.data.augment import Augmentation, aggressive
+from imettk.data.augment import Augmentation
 from imettk.data.cache import ImageCache
 from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.noise import Noise
+from imettk.data.pipelines import aggressive
 from imettk.data.reader import ImageReader
 from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import BatchRequest

@@ -7,7 +7,7 @@ outside the package may hold the object itself. Tasks and metrics have their row
 from collections.abc import Mapping
 
 from imettk.config.choices.choice import CLASSES, GRADES, LABELS, QUESTIONS, VALUES, VOTES, Choice, load
-from imettk.config.choices.images import AUGMENTATIONS, READERS, SAMPLERS, VIEWS, SamplerChoice, ViewChoice
+from imettk.config.choices.images import AUGMENTATIONS, READERS, SAMPLERS, TRANSFORMS, VIEWS, SamplerChoice, ViewChoice
 from imettk.config.choices.losses import LOSSES, Loss
 from imettk.config.choices.networks import BACKBONES, HEADS, POOLS, BackboneChoice, HeadChoice
 from imettk.config.choices.rules import RULES, UNIT_POOLS, RuleChoice, UnitPoolChoice
@@ -26,6 +26,7 @@ __all__ = [
     "READERS",
     "RULES",
     "SAMPLERS",
+    "TRANSFORMS",
     "UNIT_POOLS",
     "VALUES",
     "VIEWS",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 # Rows by the field that names one. Two more fields take names from elsewhere: `table.task`, one of TASKS, and
-# `score.metric`, one of METRICS.
+# `score.metric`, one of METRICS. `stages.transforms` calls rows of TRANSFORMS, and albumentations' transforms.
 CHOSEN: dict[str, Mapping[str, Choice]] = {
     "images.reader": READERS,
     "model.head": HEADS,

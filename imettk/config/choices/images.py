@@ -1,4 +1,4 @@
-"""Readers of image files, augmentations, samplers and views of test-time augmentation."""
+"""Readers of image files, augmentations and transforms, samplers, and views of test-time augmentation."""
 
 from __future__ import annotations
 
@@ -51,9 +51,21 @@ _AUGMENTATIONS = (
     "pasture",
     "retina",
     "pets",
+    "randaugment",
+    "augmix",
+    "gridmask",
+    "spectrogram",
 )
 # (size, channels) -> transforms of albumentations.
-AUGMENTATIONS: dict[str, Choice] = {name: Choice(make=f"imettk.data.augment:{name}") for name in _AUGMENTATIONS}
+AUGMENTATIONS: dict[str, Choice] = {name: Choice(make=f"imettk.data.pipelines:{name}") for name in _AUGMENTATIONS}
+
+# Transforms by the name that `stages.transforms` gives them; all others there are albumentations'.
+TRANSFORMS: dict[str, Choice] = {
+    "AugMix": Choice(make="imettk.data.auto_augment:AugMix"),
+    "Noise": Choice(make="imettk.data.noise:Noise"),
+    "RandAugment": Choice(make="imettk.data.auto_augment:RandAugment"),
+    "Warp": Choice(make="imettk.data.warp:Warp"),
+}
 
 SAMPLERS: dict[str, SamplerChoice] = {
     "shuffle": SamplerChoice(make="imettk.data.samplers:shuffled"),
