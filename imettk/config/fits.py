@@ -280,7 +280,7 @@ def _check_embeddings(recipe: Recipe) -> None:
     if recipe.embedding.mirrored_identities and not embeds:
         raise ConfigError("`embedding.mirrored_identities` needs a `model.head` embedding")
     for position, stage in enumerate(recipe.stages):
-        if embeds and (stage.mixup or stage.cutmix or stage.label_smoothing):
+        if embeds and (stage.mixes or stage.label_smoothing):
             raise ConfigError(
                 f"`stages.{position}` mixes images or smooths labels, which no loss of embeddings can take"
             )

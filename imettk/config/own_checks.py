@@ -123,7 +123,7 @@ def _try_loss(recipe: Recipe, made: Any, field: str) -> Fault:
     task = recipe.task
     width = FEATURES[0] if takes_embeddings else task.num_outputs(NUM_LABELS)
     plain = torch.from_numpy(_targets(recipe, NUM_ROWS))
-    mixes = any(stage.mixup or stage.cutmix or stage.label_smoothing for stage in recipe.stages)
+    mixes = any(stage.mixes or stage.label_smoothing for stage in recipe.stages)
     for targets in (plain, *((task.soften(plain, width),) if mixes or recipe.train.teacher else ())):
         logits = torch.linspace(-2, 2, NUM_ROWS * width).view(NUM_ROWS, width).requires_grad_()
         losses = function(torch.nn.functional.normalize(logits) if takes_embeddings else logits, targets, **params)

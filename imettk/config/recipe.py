@@ -216,6 +216,11 @@ class Recipe(Section):
             raise ConfigError(
                 f"`stages.{position}.sampler` identities needs a multiclass table, with one identity an image"
             )
+        if stage.mix_classes != "any" and (not self.task.exclusive or self.task.numbered or self.train.teacher):
+            raise ConfigError(
+                f"`stages.{position}.mix_classes` {stage.mix_classes} needs one class an image: a multiclass or "
+                "ordinal table without a `train.teacher`"
+            )
 
 
 def to_json(recipe: Recipe) -> str:

@@ -65,6 +65,10 @@ class StageConfig(Section):
         cutmix: alpha of CutMix's; if both are set, each is used half of the time.
         mix_mode: draw the mix once for a batch, for each pair of samples, or for each sample.
         mix_share: share of batches (pairs, samples) to mix.
+        mix_classes: MixUp and CutMix take any two samples, two of the same class (else one stays as it is; batches need
+            several of a class), or two of different classes.
+        mosaic: share of batches in which each image becomes a quarter of a mosaic of four; MixUp and CutMix take the
+            others.
         hard_examples: share of samples, those with the largest loss in the last epoch, to draw once more in this one.
     """
 
@@ -111,6 +115,8 @@ class StageConfig(Section):
     cutmix: float = 0.0
     mix_mode: Literal["batch", "pair", "elem"] = "batch"
     mix_share: float = 1.0
+    mix_classes: Literal["any", "same", "other"] = "any"
+    mosaic: float = 0.0
     hard_examples: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,12 +146,20 @@ class StageConfig(Section):
         self._require(self.mixup >= 0, "mixup", "0 or above")
         self._require(self.cutmix >= 0, "cutmix", "0 or above")
         self._require(0 < self.mix_share <= 1, "mix_share", "in (0, 1]")
+        mixes_pairs = self.mixup > 0 or self.cutmix > 0
+        self._require(mixes_pairs or self.mix_classes == "any", "mix_classes", "any without `mixup` and `cutmix`")
+        self._require(0 <= self.mosaic <= 1, "mosaic", "in [0, 1]")
         self._require(0 <= self.hard_examples <= 1, "hard_examples", "in [0, 1]")
         self._check_sampling()
         self._check_targets()
         self._check_rates()
         self._check_cycles()
         self._check_history()
+
+    @property
+    def mixes(self) -> bool:
+        """True if samples are mixed, and targets with them."""
+        return self.mixup > 0 or self.cutmix > 0 or self.mosaic > 0
 
     @property
     def depends_on_losses(self) -> bool:

@@ -83,6 +83,8 @@ def test_rules_between_sections():
         Recipe(model=ModelConfig(layer_groups=2), stages=(StageConfig(lr=(1e-3, 1e-4)),))
     with pytest.raises(ConfigError, match=r"`stages.0.frozen_groups` must be at most"):
         Recipe(stages=(StageConfig(frozen_groups=2),))
+    with pytest.raises(ConfigError, match=r"`stages.0.mix_classes` same needs one class an image: a multiclass or ord"):
+        Recipe(stages=(StageConfig(mixup=0.4, mix_classes="same"),))
 
 
 def test_a_missing_recipe_names_the_command_that_writes_it(tmp_path):

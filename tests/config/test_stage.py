@@ -27,6 +27,8 @@ from imettk.errors import ConfigError
         {"label_weights": {"a": "much"}},
         {"lookahead": -1},
         {"cycle_factor": 0.5},
+        {"mosaic": 1.5},
+        {"mosaic": 0.5, "mix_classes": "same"},
     ],
 )
 def test_a_value_out_of_range_is_refused_with_name_rule_and_value(values):

@@ -20,15 +20,17 @@ from imettk.recipes import load_recipe
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir
 
-# Two stages, the first with a frozen group; dropout, random augmentation, shuffle, EMA, accumulation, warmup, clipping,
-# MixUp and CutMix, hard examples that come again, an image size and a loss for one stage, the best weights kept.
+# Two stages, the first with a frozen group; dropout, random augmentation, transforms as text, shuffle, EMA,
+# accumulation, warmup, clipping, MixUp, CutMix and mosaics, hard examples that come again, an image size and a loss for
+# one stage, the best weights kept.
 RECIPE = """
 from dataclasses import replace
 from imettk.config import ImageFormat, ModelConfig, StageConfig, TrainConfig, SessionConfig
 from imettk.recipes.digits import digits
 
 def recipe():
-    common = dict(batch_size=8, accumulate=2, augmentation="affine", clip_norm=1.0)
+    texts = "OneOf([MotionBlur(5), GaussNoise()], p=0.5)", "RandAugment(1, 5)"
+    common = dict(batch_size=8, accumulate=2, augmentation="affine", transforms=texts, mosaic=0.3, clip_norm=1.0)
     return replace(
         digits(),
         images=ImageFormat(image_size=(32, 32), channels=1, mean=(0.2,), std=(0.3,)),
