@@ -7,7 +7,7 @@ from typing import Literal
 
 from imettk.config.choices import RULES, UNIT_POOLS, VIEWS
 from imettk.config.own import is_own
-from imettk.config.section import MOST_LISTED, MOST_ROWS, Parameter, Section
+from imettk.config.section import MOST_LISTED, MOST_PIXELS, MOST_ROWS, Parameter, Section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +17,22 @@ class PredictConfig(Section):
     Attributes:
         views: of each image. `crop0` to `crop3` are random crops of `images.image_size` from `images.load_size`, whose
             place only depends on the view and the image's row; all other views are of the centre.
+        image_size: (height, width) in pixels for `validate` and `infer`; None is `images.image_size`, in which training
+            itself always validates. Images that are cached in a smaller size are read from their files.
         merge: take the mean or the maximum of the views' probabilities; embeddings are always averaged.
     """
 
     views: tuple[str, ...] = ("plain",)
+    image_size: tuple[int, int] | None = None
     merge: Literal["mean", "max"] = "mean"
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._at_most(batch_size=MOST_ROWS)
+        self._at_most(batch_size=MOST_ROWS, image_size=MOST_PIXELS)
+        self._require(
+            self.image_size is None or min(self.image_size) >= 8, "image_size", "at least 8 pixels each way, or none"
+        )
         self._require(set(self.views) <= set(VIEWS), "views", f"among {', '.join(VIEWS)}")
         self._require(len(set(self.views)) == len(self.views) >= 1, "views", "one or more different views")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")

@@ -71,10 +71,7 @@ class Recipe(Section):
                 f"`table.channel_files` must name one file for each channel, got {len(files)} files for "
                 f"{self.images.channels} channels"
             )
-        if any(VIEWS[view].crop is not None for view in self.predict.views) and self.images.fit != "centre_crop":
-            raise ConfigError(
-                "`predict.views` with crops needs `images.fit` centre_crop and `images.load_size` above `image_size`"
-            )
+        self._check_predictions()
         fits.check_fits(self)
         fits.check_losses(self)
         self._check_watch()
@@ -87,6 +84,11 @@ class Recipe(Section):
         row = fits.loss_row(self, self.train.loss)
         losses = () if row is not None and row.takes == "embeddings" else ("loss",)
         return (*losses, "score", *self.task.watched)
+
+    @property
+    def predict_size(self) -> tuple[int, int]:
+        """The (height, width) of images that are predicted, in pixels."""
+        return self.predict.image_size or self.images.image_size
 
     @property
     def task(self) -> Task:
@@ -143,6 +145,20 @@ class Recipe(Section):
     def lower_is_better(self) -> bool:
         """Return True if lower values of `train.watch` are better."""
         return fits.lower_is_better(self)
+
+    def _check_predictions(self) -> None:
+        images = self.images
+        if images.fit == "centre_crop":
+            assert images.load_size is not None
+            if any(side > most for side, most in zip(self.predict_size, images.load_size, strict=True)):
+                raise ConfigError(
+                    f"`predict.image_size` must be at most `images.load_size` {images.load_size} with `images.fit` "
+                    f"centre_crop, got {self.predict_size}"
+                )
+        elif any(VIEWS[view].crop is not None for view in self.predict.views):
+            raise ConfigError(
+                "`predict.views` with crops needs `images.fit` centre_crop and `images.load_size` above `image_size`"
+            )
 
     def _check_watch(self) -> None:
         rows = [fits.loss_row(self, name) for name in fits.loss_names(self)]

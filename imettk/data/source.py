@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +152,17 @@ class ImageSource:
         self._hashed[places] = True
         parts = [self._hashes, *(part for part in (self._boxes, self._turned) if part is not None)]
         return hashlib.sha256(b"".join(np.ascontiguousarray(part[rows]).tobytes() for part in parts)).hexdigest()[:16]
+
+    def at_least(self, size: tuple[int, int]) -> ImageSource:
+        """Return this source if its images are of this size, (height, width), or larger.
+
+        Otherwise return one that reads them in this size, from their files; it shares the faults that loaders find.
+        """
+        if all(have >= wanted for have, wanted in zip(self.size, size, strict=True)):
+            return self
+        larger = copy.copy(self)
+        larger.size, larger._reader, larger._cache = size, replace(self._reader, size=size), None
+        return larger
 
     def __len__(self) -> int:
         return len(self._paths)

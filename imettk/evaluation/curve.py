@@ -55,7 +55,9 @@ def make_validation(experiment: Experiment, fold: int) -> Callable[[nn.Module], 
 
     def predict(network: nn.Module, rows: np.ndarray) -> Outputs:
         first, last = len(rows) * processes.rank // processes.size, len(rows) * (processes.rank + 1) // processes.size
-        part = evaluate(network, prepared.images(rows[first:last]), recipe, compute, views=("plain",))
+        images = prepared.images(rows[first:last])
+        # Never in `predict.image_size`: that may change after a training, and the best weights depend on this.
+        part = evaluate(network, images, recipe, compute, views=("plain",), size=recipe.images.image_size)
         embeddings = None if part.embeddings is None else processes.all_gather(part.embeddings[0])
         return Outputs(processes.all_gather(part.logits[0]), embeddings)
 

@@ -24,9 +24,28 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
     recipe = with_architecture(recipe)
     network = _make_without_values(recipe, num_labels)
     network.layer_groups(recipe.model.layer_groups)
-    for field, size in _sizes(recipe).items():
-        network.require_size(size, field=field, name=recipe.model.backbone)
+    sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
+    require_sizes(network, recipe, sizes | predict_sizes(recipe))
     return _warn_of_last_size(recipe, network)
+
+
+def require_sizes(network: Network, recipe: Recipe, sizes: dict[str, Size | None]) -> None:
+    """Raise `ConfigError` if a network does not take a size; `images.image_size`, for which it is made, passes."""
+    for field, size in sizes.items():
+        if size not in (None, recipe.images.image_size):
+            network.require_size(size, field=field, name=recipe.model.backbone)
+
+
+def predict_sizes(recipe: Recipe) -> dict[str, Size | None]:
+    """Return the sizes of predictions by the field that asks for them, None for that of training."""
+    sizes, size = {"predict.image_size": recipe.predict.image_size}, recipe.predict_size
+    if size[0] != size[1]:  # some views turn images
+        image = torch.empty(1, 1, *size, device="meta")
+        for view in recipe.predict.views:
+            height, width = VIEWS[view].load()(image).shape[-2:]
+            if (height, width) != size:
+                sizes[f"predict.views {view}"] = height, width
+    return sizes
 
 
 def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
@@ -41,24 +60,12 @@ def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
 
 def _warn_of_last_size(recipe: Recipe, network: Network) -> str | None:
     """Return a warning about BatchNorm's statistics, which depend on the size of what an image shows (FixRes)."""
-    size, last = recipe.images.image_size, recipe.stages[-1].image_size
+    size, last = recipe.predict_size, recipe.stages[-1].image_size
     has_norms = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())
-    if last in (None, size) or not has_norms:
+    if last in (None, size, recipe.images.image_size) or not has_norms:
         return None
     shown = " x ".join(map(str, last or size))
     return (
         f"warning: the last stage trains at {shown} and the network predicts at {size[0]} x {size[1]}: BatchNorm keeps "
         "statistics of the wrong size; add a short last stage without `image_size`"
     )
-
-
-def _sizes(recipe: Recipe) -> dict[str, Size]:
-    """Return the sizes other than `images.image_size`, by the field that asks for them."""
-    size = recipe.images.image_size
-    sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
-    if size[0] != size[1]:  # some views turn images
-        image = torch.empty(1, 1, *size, device="meta")
-        for view in recipe.predict.views:
-            height, width = VIEWS[view].load()(image).shape[-2:]
-            sizes[f"predict.views {view}"] = height, width
-    return {field: other for field, other in sizes.items() if other not in (None, size)}

@@ -21,10 +21,12 @@ from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import sequential_requests
 from imettk.errors import MismatchError, TrainingError
+from imettk.experiment.network_check import predict_sizes, require_sizes
 from imettk.experiment.prepared import Experiment, ImageRows, load_model
 from imettk.experiment.scaling import read_scale, unscale
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.models.heads import Outputs, log_probs_by_part
+from imettk.models.image_sizes import Size
 from imettk.models.network import Network
 from imettk.progress import say
 from imettk.tracking.files import sha256
@@ -81,7 +83,10 @@ class TrainedModels:
 
     def load(self, fold: int, table: SampleTable) -> Network:
         """Return the network of a fold, which knows the labels of this table."""
-        return load_model(self.run.model(fold), self.recipe, table, self.compute.device)
+        network = load_model(self.run.model(fold), self.recipe, table, self.compute.device)
+        if self.recipe.predict.image_size is not None:  # it may be set after the training, which checked all others
+            require_sizes(network, self.recipe, predict_sizes(self.recipe))
+        return network
 
     def find(self, fold: int, name: str, images: ImageRows, views: tuple[str, ...]) -> Predictions | None:
         """Return what a fold's `NAME.safetensors` holds, in the run folder or an input, if it fits these images."""
@@ -109,7 +114,9 @@ class TrainedModels:
         or have taken the name of another.
         """
         table, targets = images.table, images.targets
-        return {
+        size = self.recipe.predict_size
+        larger = {} if size == self.recipe.images.image_size else {"image_size": list(size)}
+        return larger | {
             "model": sha256(self.run.model(fold)),
             "views": list(views),
             "merge": self.recipe.predict.merge,
@@ -128,6 +135,7 @@ def evaluate(
     compute: Compute,
     *,
     views: tuple[str, ...],
+    size: Size | None = None,
     what: str | None = None,
     until: float = math.inf,
 ) -> Outputs:
@@ -137,10 +145,12 @@ def evaluate(
     outputs NaN, gets the mean logits of the others, and NaN for its embedding.
 
     Args:
+        size: (height, width) that the network is given; None is the recipe's for predictions.
         what: name of the progress bar and of warnings; None is for a curve, which has to show a NaN.
         until: when to stop, on `time.monotonic()`, after one batch at least.
     """
-    rows, source, size = images.rows, images.source, recipe.images.image_size
+    rows, size = images.rows, size or recipe.predict_size
+    source = images.source if size == recipe.images.image_size else images.source.at_least(size)
     if not len(rows):
         return _outputs_of_nothing(network, recipe, compute, len(views))
     crops = recipe.images.load_size if any(VIEWS[view].crop is not None for view in views) else None

@@ -57,6 +57,10 @@ def test_a_network_goes_all_the_way_and_ends_with_the_same_bits_where_it_was_sto
     run("infer", *whole)
     run("infer", *whole, "--images", digits_data / "data" / "train" / "s00000.png")
     assert "s00000.png: " in capsys.readouterr().out
+    other = ["--predict.image-size", *NETWORKS[name][1].split()]
+    run("validate", *whole, *other)
+    assert "taken from" not in capsys.readouterr().out
+    assert "`predict.image_size`: timm:" in refused(capsys, "validate", *whole, "--predict.image-size", 50, 50)
     submission = pd.read_csv(tmp_path / "whole" / "submission.csv")
     assert len(submission) == len(pd.read_csv(digits_data / "data" / "sample_submission.csv"))
     model = load_file(tmp_path / "whole" / "fold0" / "model.safetensors")

@@ -64,6 +64,7 @@ def test_a_bad_recipe_is_one_clear_line(text, message):
         (ImageFormat, {"image_size": (4, 64)}),
         (ImageFormat, {"std": (0.0, 1.0, 1.0)}),
         (PredictConfig, {"views": ("plain", "plain")}),
+        (PredictConfig, {"image_size": (4, 64)}),
         (FoldConfig, {"num_folds": 1}),
         (TrainConfig, {"ema_decay": 1.0}),
         (RuleConfig, {"beta": 0.0}),
@@ -83,6 +84,10 @@ def test_rules_between_sections():
         Recipe(model=ModelConfig(layer_groups=2), stages=(StageConfig(lr=(1e-3, 1e-4)),))
     with pytest.raises(ConfigError, match=r"`stages.0.frozen_groups` must be at most"):
         Recipe(stages=(StageConfig(frozen_groups=2),))
+    images = ImageFormat(image_size=(64, 64), load_size=(80, 96), fit="centre_crop")
+    assert Recipe(images=images, predict=PredictConfig(image_size=(80, 80))).predict_size == (80, 80)
+    with pytest.raises(ConfigError, match=r"`predict.image_size` must be at most `images.load_size` \(80, 96\)"):
+        Recipe(images=images, predict=PredictConfig(image_size=(96, 80)))
     with pytest.raises(ConfigError, match=r"`stages.0.mix_classes` same needs one class an image: a multiclass or ord"):
         Recipe(stages=(StageConfig(mixup=0.4, mix_classes="same"),))
 

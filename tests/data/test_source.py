@@ -30,6 +30,17 @@ def test_a_fingerprint_changes_with_a_file_its_box_and_its_turn_and_with_nothing
     assert ImageSource(tables[0], reader).fingerprint(rows) != first
 
 
+def test_a_source_of_a_larger_size_reads_files_and_shares_the_faults(tmp_path):
+    table, reader = bitmaps(tmp_path), ImageReader(size=(24, 32))
+    source, whole = ImageSource(table, reader), ImageSource(table, replace(reader, size=(30, 32)))
+    assert source.at_least((24, 32)) is source.at_least((20, 30)) is source
+    larger = source.at_least((30, 32))
+    np.testing.assert_array_equal(larger.read(3), whole.read(3))
+    assert (larger.size, source.size) == ((30, 32), (24, 32)) and source.read(3).shape == (24, 32, 3)
+    larger.faults[3] = "broken"
+    assert source.faults == {3: "broken"} and larger.fingerprint(np.arange(7)) == whole.fingerprint(np.arange(7))
+
+
 def test_names_do_not_depend_on_how_the_data_folder_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (Path(), Path("."), tmp_path, Path("..") / tmp_path.name):

@@ -13,14 +13,14 @@ from imettk.experiment.network_check import check_network
 from imettk.recipes import load_recipe
 
 
-def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), **model):
+def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), predicted=None, **model):
     recipe = load_recipe("digits")
     return dataclasses.replace(
         recipe,
         images=dataclasses.replace(recipe.images, image_size=size),
         model=dataclasses.replace(recipe.model, backbone=backbone, **model),
         stages=(dataclasses.replace(recipe.stages[0], image_size=stage),),
-        predict=dataclasses.replace(recipe.predict, views=views),
+        predict=dataclasses.replace(recipe.predict, views=views, image_size=predicted),
     )
 
 
@@ -28,7 +28,7 @@ def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), **model):
     "fitting",
     [
         recipe_of("timm:test_resnet", (40, 50), (30, 70), ("plain", "rot90", "zoom_out")),
-        recipe_of("timm:vit_tiny_patch16_224", (48, 64), (32, 32), ("rot90",), head="wide", last_levels=2),
+        recipe_of("timm:vit_tiny_patch16_224", (48, 64), (32, 32), ("rot90",), (64, 96), head="wide", last_levels=2),
         recipe_of(f"timm:{register_tiny_swin()}", (36, 64), (52, 32), ("transpose",)),
         recipe_of("pretrainedmodels:resnet18", (64, 48), (32, 32), head="relu"),
     ],
@@ -46,6 +46,7 @@ def test_what_fits_passes_and_leaves_the_random_numbers_alone(fitting):
         (recipe_of("timm:vit_tiny_patch16_224", (60, 64)), r"`images.image_size`: .* 60 x 64 .* 56 x 64|48 x 64"),
         (recipe_of("timm:vit_tiny_patch16_224", stage=(60, 64)), r"`stages.0.image_size`: .* 60 x 64 .* 48 x 64"),
         (recipe_of("timm:pit_ti_224", (32, 48), views=("plain", "rot90")), r"`predict.views rot90`: .* 48 x 32"),
+        (recipe_of("timm:vit_tiny_patch16_224", predicted=(70, 96)), r"`predict.image_size`: .* 70 x 96 .* 64 x 96"),
         (recipe_of("timm:test_resnet", layer_groups=6), "`model.layer_groups` must be at most 5"),
         (recipe_of("timm:no_such_network"), "`model.backbone`: timm has no network"),
     ],

@@ -1,4 +1,4 @@
-"""Images for which a network outputs NaN get the mean of the others, and are named."""
+"""Images for which a network outputs NaN get the others' mean and are named; predictions have a size of their own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import torch
 from PIL import Image
 from torch import nn
 
+from imettk.config import Recipe
+from imettk.data.reader import resize
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
 from imettk.errors import TrainingError
-from imettk.experiment.predictions import evaluate
+from imettk.experiment.predictions import TrainedModels, evaluate
 from imettk.experiment.prepared import ImageRows
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
+from imettk.tracking.run_dir import RunDir
 from imettk.training.process_group import Compute
 
 
@@ -50,6 +53,54 @@ def test_images_for_which_the_network_outputs_nan_get_the_mean_and_are_named(tmp
     with pytest.raises(TrainingError, match="fold 0 test: the network outputs NaN for every image: train it again"):
         first_logits([0, 1], "fold 0 test")
     assert np.isnan(first_logits([4, 0], None)).tolist() == [False, True]  # a curve shows it
+
+
+class Means(nn.Module):
+    """A network that outputs its images' size and mean."""
+
+    def forward(self, images: torch.Tensor) -> Outputs:
+        size = torch.tensor(images.shape[1:3]).expand(len(images), 2).float()
+        return Outputs(torch.cat([size, images.float().mean((1, 2))], 1))
+
+
+@pytest.mark.parametrize("size", [(12, 20), (8, 12), (40, 40)])
+def test_predictions_in_another_size_are_of_the_files_in_that_size(tmp_path, size):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8)
+    paths = np.array([str(tmp_path / f"{number}.png") for number in range(3)])
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    table = SampleTable(np.array(list("abc")), paths, ("x", "y", "z"), ("",) * 3)
+    recipe = replace(digits(), images=replace(digits().images, image_size=(16, 16)))
+    other = replace(recipe, predict=replace(recipe.predict, image_size=size))
+    images = ImageRows(table, ImageSource(table, make_reader(recipe)), np.arange(3))
+
+    def outputs(recipe: Recipe, **more: tuple[int, int]) -> list[list[float]]:
+        compute = Compute(torch.device("cpu"), torch.float32)
+        return evaluate(Means(), images, recipe, compute, views=("plain", "hflip"), **more).logits[1].tolist()
+
+    reader = make_reader(recipe)
+    if size != (8, 12):
+        reader = replace(reader, size=size)
+    expected = [[*size, float(resize(reader.read(path), size, fast=True).mean())] for path in paths]
+    np.testing.assert_allclose(outputs(other), expected, rtol=1e-5)
+    assert outputs(other, size=(16, 16)) == outputs(recipe), "as a training validates"
+
+
+def test_the_size_is_part_of_what_identifies_predictions(tmp_path):
+    (tmp_path / "fold0").mkdir()
+    (tmp_path / "fold0" / "model.safetensors").write_bytes(b"weights")
+    table = SampleTable(np.array([]), np.array([]), ("x",), ("",))
+    recipe = digits()
+    images = ImageRows(table, ImageSource(table, make_reader(recipe)), np.arange(0))
+
+    def identify(size: tuple[int, int] | None) -> dict:
+        changed = replace(recipe, predict=replace(recipe.predict, image_size=size))
+        models = TrainedModels(changed, RunDir(tmp_path, []), Compute(torch.device("cpu"), torch.float32))
+        return models._identify(0, images, ("plain",))
+
+    plain = identify(None)
+    assert plain == identify(recipe.images.image_size) and "image_size" not in plain
+    assert identify((64, 96)) == plain | {"image_size": [64, 96]}
 
 
 class Questions(Unsure):
