@@ -65,8 +65,8 @@ class StageConfig(Section):
         cutmix: alpha of CutMix's; if both are set, each is used half of the time.
         mix_mode: draw the mix once for a batch, for each pair of samples, or for each sample.
         mix_share: share of batches (pairs, samples) to mix.
-        mix_classes: MixUp and CutMix take any two samples, two of the same class (else one stays as it is; batches need
-            several of a class), or two of different classes.
+        mix_classes: MixUp and CutMix take any two samples, two of the same class, or two of different classes; a sample
+            that has no such partner in its batch stays as it is.
         mosaic: share of batches in which each image becomes a quarter of a mosaic of four; MixUp and CutMix take the
             others.
         hard_examples: share of samples, those with the largest loss in the last epoch, to draw once more in this one.

@@ -63,6 +63,8 @@ def _parse(text: str) -> Call:
         call = _value(ast.parse(text.strip(), mode="eval").body)
     except SyntaxError as error:
         raise ConfigError(f"not valid Python: {error.msg}") from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"not valid Python: {error}") from None
     except (RecursionError, MemoryError):
         raise ConfigError("nested too deeply") from None
     if not isinstance(call, Call):
@@ -76,8 +78,8 @@ def _value(node: ast.AST) -> Any:
         return node.value
     if isinstance(node, ast.List | ast.Tuple):
         return (list if isinstance(node, ast.List) else tuple)(_value(item) for item in node.elts)
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+    if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
+        return {ast.literal_eval(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key}
     if isinstance(node, ast.Call):
         return _call(node)
     if isinstance(node, ast.UnaryOp | ast.BinOp):
@@ -98,6 +100,8 @@ def _call(node: ast.Call) -> Call:
     if any(keyword.arg is None for keyword in node.keywords):
         raise ConfigError("`**` is neither a literal nor a call of a transform")
     keywords = {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
+    if len(keywords) < len(node.keywords):
+        raise ConfigError(f"`{ast.unparse(node)}` gives an argument twice")
     return Call(name, tuple(_value(argument) for argument in node.args), keywords)
 
 
@@ -187,4 +191,4 @@ def one_line(error: BaseException) -> str:
     lines = (line for line in text.splitlines() if line.strip())
     # pydantic writes a field, and indented under it the fault.
     text = "".join((": " if line[0] == " " else "; ") + line.strip() for line in lines)
-    return text.removeprefix("; ") or type(error).__name__
+    return text.lstrip(":; ") or type(error).__name__

@@ -11,10 +11,12 @@ import pytest
 
 from imettk.config.choices import AUGMENTATIONS, Choice
 from imettk.config.own import refer, running
+from imettk.config.transforms import BASES, WITHHELD
 from imettk.data.augment import Augmentation
 from imettk.data.auto_augment import AugMix
 from imettk.data.sampling import derive_seed
 from imettk.data.warp import Warp
+from imettk.errors import ConfigError
 
 SIZE = (24, 32)
 PLACES = [(epoch, position) for epoch in range(3) for position in range(6)]
@@ -156,6 +158,27 @@ def test_transforms_as_text_are_albumentations_own_after_the_pipelines(channels)
         image = image_of(channels)
         expected = plain(image=flip.apply(image, **flip.draw(image.shape)))["image"]
         np.testing.assert_array_equal(ours(image, epoch=epoch, position=position), expected)
+
+
+NO_ARGUMENTS = [
+    name
+    for name, kind in vars(A).items()
+    if isinstance(kind, type) and issubclass(kind, A.BasicTransform) and name not in BASES | WITHHELD
+]
+
+
+def test_whatever_albumentations_has_draws_by_position_alone():
+    """Those that need an argument, a box, a mask or a volume are passed over."""
+    num_drawn = 0
+    for name in NO_ARGUMENTS:
+        try:
+            one, other = (Augmentation("none", seed=7, size=SIZE, transforms=(f"{name}(p=0.8)",)) for _ in range(2))
+            forward = draw(one, 3, PLACES[:4])
+        except (ConfigError, KeyError, ValueError, UserWarning):
+            continue
+        assert_same(forward, dict(sorted(draw(other, 3, PLACES[3::-1]).items())))
+        num_drawn += 1
+    assert num_drawn > 80
 
 
 OWN = """
