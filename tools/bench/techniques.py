@@ -151,6 +151,17 @@ TECHNIQUES: dict[str, Change] = {
     "CutMix 1.0, half of the batches": stage_with(cutmix=1.0, mix_share=0.5),
     "random erasing 0.25": stage_with(erasing=0.25),
     "augmentation affine": stage_with(augmentation="affine"),
+    "augmentation RandAugment": stage_with(augmentation="randaugment"),
+    "augmentation AugMix": stage_with(augmentation="augmix"),
+    "augmentation GridMask": stage_with(augmentation="gridmask"),
+    "crops by a list of transforms": stage_with(
+        augmentation="none", transforms=("RandomResizedCrop(scale=(0.6, 1), p=1)", "HorizontalFlip(p=0.5)")
+    ),
+    "mosaic, a quarter of the batches": stage_with(mosaic=0.25),
+    "MixUp 0.2 of other classes": stage_with(mixup=0.2, mix_classes="other"),
+    "predicting at 160": lambda recipe: dataclasses.replace(
+        recipe, predict=dataclasses.replace(recipe.predict, image_size=(160, 160))
+    ),
     "progressive sizes 96, 112, 128": stages_from(
         lambda stage: progressive_stages(stage, image_sizes=((96, 96), (112, 112), (128, 128)))
     ),
