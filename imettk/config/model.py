@@ -11,6 +11,9 @@ from imettk.config.own import is_own
 from imettk.config.section import MOST_LISTED, Section
 
 MOST_WIDTH = 2**20  # features of a layer
+MOST_MASKS = 64
+# Earlier versions had no others and ignored them with a classifier; a training that they began so must go on.
+IGNORED_POOLS = ("average", "average_max", "gem")
 
 
 @takes_earlier_names("model")
@@ -25,17 +28,22 @@ class ModelConfig(Section):
         weights: a local file from any source; a folder with `NAME.safetensors`, `NAME.TAG.safetensors` or the same as
             `.pth`; or the folder of a hub repository in timm's format. None starts from random weights.
         layer_groups: number of groups into which the backbone's layers are split, first to last; the head is one more.
-        head: `linear` on averaged features; `relu` applies ReLU before the average (iMet 2019). `wide` joins average
-            and maximum: BatchNorm, dropout, linear to `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
+        head: `linear` on averaged features; `relu` applies ReLU before the average (iMet 2019). `pooled` takes any
+            `pool`: LayerNorm, dropout, linear. `wide` joins average and maximum: BatchNorm, dropout, linear to
+            `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
             `embedding` pools, then BatchNorm, dropout, linear to `embedding_size`, BatchNorm; `wide_embedding` inserts
             linear to `hidden`, ReLU, BatchNorm and dropout, with half the dropout before them (HPA 2018's metric
             model). A user's own is (channels of each map, number of outputs) -> a module that turns a list of maps (B,
             F, H, W) into logits.
-        last_levels: number of the backbone's last levels whose features are joined, 1 or 2.
+        last_levels: number of the backbone's last levels whose features are joined, at least 1.
+        levels: the levels whose features are joined instead, in order, as in 1 3: levels of a CNN, blocks of a ViT,
+            from 0, as timm's `forward_intermediates` counts them.
         hidden: width of the `wide` heads.
         dropout: share of features dropped before linear layers, [0, 1).
-        pool: of the embedding heads: `average`; `average_max` joins both; `gem` is a generalised mean with a learned
-            power.
+        dropout_samples: masks of a classifier's last dropout over which a sample's loss is averaged in training; 1 to
+            64.
+        pool: of the heads `pooled`, `embedding` and `wide_embedding`: `average`; `max`; `average_max` joins both; `gem`
+            is a generalised mean with a learned power; `attention` a mean with learned weights of positions.
         embedding_size: D, at least 2.
         centres: class centres of each class, of which the nearest counts (sub-centre ArcFace); 0 for losses of pairs
             and triplets, which need none.
@@ -51,8 +59,10 @@ class ModelConfig(Section):
     layer_groups: int = 1
     head: str = "linear"
     last_levels: int = 1
+    levels: tuple[int, ...] = ()
     hidden: int = 1024
     dropout: float = 0.0
+    dropout_samples: int = 1
     pool: str = "average_max"
     embedding_size: int = 512
     centres: int = 1
@@ -67,6 +77,7 @@ class ModelConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_most(layer_groups=MOST_LISTED, hidden=MOST_WIDTH, embedding_size=MOST_WIDTH, centres=MOST_LISTED)
+        self._at_most(last_levels=MOST_LISTED, levels=MOST_LISTED)
         self._one_of("head", HEADS)
         self._one_of("pool", POOLS, own=False)
         library, _, name = self.backbone.partition(":")
@@ -74,7 +85,24 @@ class ModelConfig(Section):
         sources = " or ".join(f"{source}:NAME" for source in BACKBONES)
         self._require(known, "backbone", f"{sources}, or your own as recipe:name")
         self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
-        self._require(self.last_levels in (1, 2), "last_levels", "1 or 2")
+        self._check_head()
+
+    def _check_head(self) -> None:
+        self._require(self.last_levels >= 1, "last_levels", "at least 1")
+        rising = self.levels == tuple(sorted({level for level in self.levels if level >= 0}))
+        self._require(rising, "levels", "numbers from 0 in rising order")
+        self._require(not self.levels or self.last_levels == 1, "last_levels", "1 with `levels`")
+        takes = HEADS[self.head].settings if self.head in HEADS else ()
+        self._require(
+            "pool" in takes or self.pool in IGNORED_POOLS,
+            "pool",
+            f"left out with the head {self.head}, which has its own (use the head pooled)",
+        )
+        self._require(1 <= self.dropout_samples <= MOST_MASKS, "dropout_samples", f"1 to {MOST_MASKS}")
+        if self.dropout_samples > 1:
+            heads = [name for name, row in HEADS.items() if "dropout_samples" in row.settings]
+            self._require(self.head in heads, "dropout_samples", f"1 with another head than {', '.join(heads)}")
+            self._require(self.dropout > 0, "dropout_samples", "1 without `dropout`")
         self._require(self.hidden >= 1, "hidden", "at least 1")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(self.embedding_size >= 2, "embedding_size", "at least 2")

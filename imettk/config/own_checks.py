@@ -23,7 +23,7 @@ from imettk.config.transform_checks import check_transforms
 from imettk.errors import ConfigError
 
 NUM_ROWS, NUM_LABELS = 4, 3  # to try losses, metrics and rules on
-FEATURES = (8, 16)  # channels of the maps to try heads on
+FEATURES = 8  # to try losses and heads on
 DRAWS = 4  # calls of an augmentation, which is random
 Fault: TypeAlias = str | None  # the message for a user's own code that does not do what it must
 
@@ -121,7 +121,7 @@ def _try_loss(recipe: Recipe, made: Any, field: str) -> Fault:
     if fault := _misfit(function, "embeddings, targets" if takes_embeddings else "logits, targets", params):
         return fault
     task = recipe.task
-    width = FEATURES[0] if takes_embeddings else task.num_outputs(NUM_LABELS)
+    width = FEATURES if takes_embeddings else task.num_outputs(NUM_LABELS)
     plain = torch.from_numpy(_targets(recipe, NUM_ROWS))
     mixes = any(stage.mixes or stage.label_smoothing for stage in recipe.stages)
     for targets in (plain, *((task.soften(plain, width),) if mixes or recipe.train.teacher else ())):
@@ -141,7 +141,8 @@ def _try_head(recipe: Recipe, made: Any, field: str) -> Fault:
         return fault
     import torch
 
-    features, num_outputs = list(FEATURES[-recipe.model.last_levels :]), recipe.task.num_outputs(NUM_LABELS)
+    num_maps = len(recipe.model.levels) or recipe.model.last_levels
+    features, num_outputs = [FEATURES * (place + 2) for place in range(num_maps)], recipe.task.num_outputs(NUM_LABELS)
     maps = [torch.zeros(2, count, 4, 4) for count in features]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         head = made(features, num_outputs)
@@ -159,7 +160,8 @@ def _try_backbone(recipe: Recipe, made: Any, field: str) -> Fault:
         return fault
     import torch
 
-    images, least = recipe.images, recipe.model.last_levels
+    images, levels = recipe.images, recipe.model.levels
+    least = levels[-1] + 1 if levels else recipe.model.last_levels
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = made(images.channels)
         if not isinstance(backbone, torch.nn.Module):
@@ -170,7 +172,8 @@ def _try_backbone(recipe: Recipe, made: Any, field: str) -> Fault:
         if not torch.is_tensor(level) or level.ndim != 4 or level.shape[0] != 1:
             return f"must turn an image (1, {images.channels}, H, W) into maps (1, F, h, w), got {_shape(level)}"
     if len(maps) < least:
-        return f"must return a list of {least} maps or more for `model.last_levels` {least}, got {len(maps)}"
+        wanted = f"`model.levels` {levels[-1]}" if levels else f"`model.last_levels` {least}"
+        return f"must return a list of {least} maps or more for {wanted}, got {len(maps)}"
     return None
 
 

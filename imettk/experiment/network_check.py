@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from imettk.config import Recipe
-from imettk.config.choices import VIEWS
+from imettk.config import ModelConfig, Recipe
+from imettk.config.choices import HEADS, VIEWS
 from imettk.experiment.prepared import make_network
 from imettk.experiment.settle import with_architecture
 from imettk.models.image_sizes import Size
@@ -16,7 +16,8 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
     """Make the network of a recipe on the meta device, and check that it takes images of each size that it will meet.
 
     Returns:
-        A warning if the last images that BatchNorm sees in training have another size than those to predict, or None.
+        Warnings, one a line, or None: the last images that BatchNorm sees in training have another size than those to
+        predict, or the head does not take the pool.
 
     Raises:
         ConfigError: there is no such network, it has fewer layer groups, or it does not take a size.
@@ -26,7 +27,8 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
     network.layer_groups(recipe.model.layer_groups)
     sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
     require_sizes(network, recipe, sizes | predict_sizes(recipe))
-    return _warn_of_last_size(recipe, network)
+    warnings = [_warn_of_last_size(recipe, network), _warn_of_pool(recipe.model)]
+    return "\n".join(filter(None, warnings)) or None
 
 
 def require_sizes(network: Network, recipe: Recipe, sizes: dict[str, Size | None]) -> None:
@@ -69,3 +71,11 @@ def _warn_of_last_size(recipe: Recipe, network: Network) -> str | None:
         f"warning: the last stage trains at {shown} and the network predicts at {size[0]} x {size[1]}: BatchNorm keeps "
         "statistics of the wrong size; add a short last stage without `image_size`"
     )
+
+
+def _warn_of_pool(model: ModelConfig) -> str | None:
+    """Return a warning about a pool that the head does not take, which earlier versions allowed."""
+    row = HEADS.get(model.head)
+    if model.pool == ModelConfig().pool or (row is not None and "pool" in row.settings):
+        return None
+    return f"warning: `model.pool` {model.pool} does nothing with the head {model.head}: use the head pooled"

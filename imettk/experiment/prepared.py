@@ -233,6 +233,7 @@ def make_network(
         weights=weights,
         head=row,
         last_levels=model.last_levels,
+        levels=model.levels,
         image_size=recipe.images.image_size,
         parts=learned.parts,
         num_auxiliary=len(learned.auxiliary),

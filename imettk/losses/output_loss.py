@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from imettk.config import EmbeddingConfig
@@ -54,7 +55,10 @@ class OutputLoss:
     def __call__(self, outputs: NetworkOutputs, targets: Tensor) -> Tensor:
         inputs = outputs.embeddings if self._of_embeddings else outputs.logits
         assert inputs is not None  # the recipe refuses such a loss for a head without embeddings
-        losses = self._loss(inputs, targets)
+        if inputs.ndim == 3:  # logits by mask of multi-sample dropout, (masks, B, C)
+            losses = torch.stack([self._loss(logits, targets) for logits in inputs]).mean(0)
+        else:
+            losses = self._loss(inputs, targets)
         if outputs.aux_logits is not None and self._joint_weight:
             losses = losses + self._joint_weight * cross_entropy(outputs.aux_logits, targets)
         return losses

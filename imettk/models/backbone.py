@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
 from imettk.errors import ConfigError
 from imettk.models.image_sizes import Size, SizeMisfit, run_on_shapes
+
+Levels: TypeAlias = int | tuple[int, ...]  # the last levels by their number, or levels counted from 0 in rising order
 
 
 class Backbone(Protocol):
@@ -20,11 +22,11 @@ class Backbone(Protocol):
 
     num_features: int
 
-    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
-        """Return the feature maps of the last levels, the last level last, (B, F, H, W) each."""
+    def maps(self, images: Tensor, levels: Levels) -> list[Tensor]:
+        """Return the feature maps of these levels, the last level last, (B, F, H, W) each."""
 
-    def map_channels(self, num_levels: int) -> list[int]:
-        """Return the number of channels of each of these maps."""
+    def map_channels(self, levels: Levels) -> list[int]:
+        """Return the number of channels of each of these maps; raise `ConfigError` if there are no such levels."""
 
     def depth_of(self) -> dict[str, int]:
         """Return the depth of each parameter by name: 0 for the first layer."""
@@ -32,18 +34,25 @@ class Backbone(Protocol):
     def __call__(self, images: Tensor) -> Tensor: ...
 
 
-def count_channels(backbone: Any, num_levels: int, channels: int, size: Size) -> list[int]:
-    """Return the channels of the last maps that a backbone makes of an image; raise `ConfigError` if it makes none."""
+def name_levels(levels: Levels) -> str:
+    """Return the recipe's field and value that ask for these levels, for messages."""
+    if isinstance(levels, int):
+        return f"`model.last_levels` {levels}"
+    return f"`model.levels` {' '.join(str(level) for level in levels)}"
+
+
+def count_channels(backbone: Any, levels: Levels, channels: int, size: Size) -> list[int]:
+    """Return the channels of the maps that a backbone makes of an image; raise `ConfigError` if it makes none."""
 
     def run(network: Any, images: Tensor) -> list[int]:
-        return [features.shape[1] for features in network.maps(images, num_levels)]
+        return [features.shape[1] for features in network.maps(images, levels)]
 
     try:
         return run_on_shapes(run, backbone, channels=channels, size=size)
     except SizeMisfit as misfit:
         raise ConfigError(
-            f"`model.last_levels` {num_levels}: this backbone has no such maps ({misfit}); choose another one, or the "
-            "linear head on a single level"
+            f"{name_levels(levels)}: this backbone has no such maps ({misfit}); choose others, or the linear head on "
+            "the last level"
         ) from None
 
 

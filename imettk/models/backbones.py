@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from imettk.config.choices import BACKBONES, Choice
 from imettk.errors import ConfigError
+from imettk.models.backbone import Levels, name_levels
 from imettk.models.fit_weights import load_weights
 from imettk.models.image_sizes import Size, SizeMisfit, misfit_message
 from imettk.models.pretraining import pretraining_of
@@ -32,17 +33,20 @@ class OwnBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.maps(images, 1)[-1].mean((2, 3))
 
-    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
+    def maps(self, images: Tensor, levels: Levels) -> list[Tensor]:
         maps = self.body(images)
-        return [maps] if isinstance(maps, Tensor) else list(maps)[-num_levels:]
+        maps = [maps] if isinstance(maps, Tensor) else list(maps)
+        if len(maps) < (levels if isinstance(levels, int) else levels[-1] + 1):
+            raise ConfigError(f"{name_levels(levels)}: this network has only {len(maps)} feature maps")
+        return maps[-levels:] if isinstance(levels, int) else [maps[level] for level in levels]
 
-    def map_channels(self, num_levels: int) -> list[int]:
+    def map_channels(self, levels: Levels) -> list[int]:
         was_training = self.training
-        with torch.no_grad():
-            maps = self.eval().maps(torch.zeros(1, *self._shape), num_levels)
-        self.train(was_training)
-        if len(maps) < num_levels:
-            raise ConfigError(f"`model.last_levels`: this network has {len(maps)} feature maps, not {num_levels}")
+        try:
+            with torch.no_grad():
+                maps = self.eval().maps(torch.zeros(1, *self._shape), levels)
+        finally:
+            self.train(was_training)
         return [features.shape[1] for features in maps]
 
     def depth_of(self) -> dict[str, int]:

@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imettk.config.choices import POOLS
 from imettk.device import without_autocast
 from imettk.models.heads import Outputs
-
-
-class AveragePool(nn.Module):
-    """Mean of each channel of a map.
-
-    Attributes:
-        times: number of values per channel; every pool has it.
-    """
-
-    times: ClassVar[int] = 1
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Pool (B, F, H, W) to (B, F)."""
-        return features.mean((2, 3))
-
-
-class AverageMaxPool(nn.Module):
-    """Mean and maximum of each channel of a map."""
-
-    times: ClassVar[int] = 2
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Pool (B, F, H, W) to (B, 2 F), the means first."""
-        # amax, not a pooling layer: the backward pass of AdaptiveMaxPool2d is not deterministic on a GPU.
-        return torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
-
-
-class GemPool(nn.Module):
-    """Generalised mean of each channel with a learned power, initially 3 (arXiv 1711.02512, eq. 3)."""
-
-    times: ClassVar[int] = 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.power = nn.Parameter(torch.tensor(3.0))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Pool (B, F, H, W) to (B, F), float32."""
-        # In float32: in float16 powers of small numbers underflow to 0, where the gradient of the root is infinite.
-        with without_autocast(features.device):
-            return features.float().clamp(min=1e-6).pow(self.power).mean((2, 3)).pow(1 / self.power)
+from imettk.models.pools import make_pools
 
 
 class EmbeddingHead(nn.Module):
@@ -86,9 +44,9 @@ class EmbeddingHead(nn.Module):
         joint_dropout: float | None = None,
     ) -> None:
         super().__init__()
-        pools = [POOLS[pool].load()() for _ in num_features]
+        pools = make_pools(pool, num_features)
         self.pools = nn.ModuleList(pools)
-        width = sum(count * pool_module.times for count, pool_module in zip(num_features, pools, strict=True))
+        width = sum(module.width for module in pools)
         layers: list[nn.Module] = [nn.BatchNorm1d(width), nn.Dropout(dropout if hidden is None else dropout / 2)]
         if hidden is not None:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Dropout(dropout)]

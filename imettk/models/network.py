@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from imettk.config.choices import HEADS, Choice, HeadChoice
 from imettk.errors import ConfigError
+from imettk.models.backbone import Levels
 from imettk.models.backbones import make_backbone
 from imettk.models.heads import Outputs, log_probs_by_part
 from imettk.models.image_sizes import Size, SizeMisfit, misfit_message, run_on_shapes, to_meta
@@ -28,6 +29,7 @@ class Network(nn.Module):
         weights: see `make_backbone`; or the `model.safetensors` of a run folder.
         head: a row of HEADS or its name; or a user's own.
         last_levels: number of the backbone's last levels whose maps the head takes.
+        levels: numbers of the levels whose maps it takes instead; () for the last ones.
         parts: sizes of the parts of the outputs that are normalised to log-probabilities, (Q,); () for the head's own
             outputs.
         num_auxiliary: number of last outputs that are only returned in training, as torchvision's Inception does.
@@ -51,6 +53,7 @@ class Network(nn.Module):
         weights: str | None = None,
         head: str | Choice = "linear",
         last_levels: int = 1,
+        levels: tuple[int, ...] = (),
         image_size: Size | None = None,
         parts: tuple[int, ...] = (),
         num_auxiliary: int = 0,
@@ -62,19 +65,20 @@ class Network(nn.Module):
         self.backbone = make_backbone(
             backbone, channels=len(mean), weights=None if trained else weights, size=image_size
         )
-        self._last_levels, self._image_size, self._parts = last_levels, image_size, parts
+        self._levels: Levels = levels or last_levels
+        self._image_size, self._parts = image_size, parts
         self._num_auxiliary = num_auxiliary
         row = HEADS[head] if isinstance(head, str) else head
         taken = row.settings if isinstance(row, HeadChoice) else ()
         head_settings = {name: value for name, value in settings.items() if name in taken}
-        on_features = row.load_pooled() if isinstance(row, HeadChoice) and last_levels == 1 else None
+        on_features = row.load_pooled() if isinstance(row, HeadChoice) and self._levels == 1 else None
         self._pooled = on_features is not None
         self.may_leave_unused = not self._pooled
         self.head: nn.Module
         if on_features is not None:
             self.head = on_features(self.backbone.num_features, num_classes, **head_settings)
         else:
-            self.head = row.load()(self.backbone.map_channels(last_levels), num_classes, **head_settings)
+            self.head = row.load()(self.backbone.map_channels(self._levels), num_classes, **head_settings)
         # In pixel units; not persistent, because they are settings and not weights.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * 255, persistent=False)
@@ -89,7 +93,7 @@ class Network(nn.Module):
         if self._pooled:
             result = self.head(self.backbone(normalised))
         else:
-            result = self.head(self.backbone.maps(normalised, self._last_levels))
+            result = self.head(self.backbone.maps(normalised, self._levels))
         outputs = result if isinstance(result, Outputs) else Outputs(result)
         if self._parts:
             outputs = outputs._replace(logits=log_probs_by_part(outputs.logits, self._parts))

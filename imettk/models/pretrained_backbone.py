@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from imettk.errors import ConfigError
-from imettk.models.backbone import count_channels, unknown_model_message
+from imettk.models.backbone import Levels, count_channels, name_levels, unknown_model_message
 from imettk.models.image_sizes import Size, run_on_shapes
 
 
@@ -42,10 +42,10 @@ class PretrainedmodelsBackbone(nn.Module):
             )
         self.num_features: int = last.in_features
         self.body.last_linear = nn.Identity()
-        # The level before the last one, as ResNets and DenseNets name it.
-        places = [self.body, getattr(self.body, "features", None)]
-        candidates = [getattr(place, name, None) for place in places for name in ("layer3", "denseblock3")]
-        self._earlier = next((level for level in candidates if isinstance(level, nn.Module)), None)
+        # The levels before the last one, as ResNets and DenseNets name them: 1 to 3, as the stem is level 0.
+        modules = dict(self.body.named_modules())
+        names = [name for name in ("layer", "features.denseblock") if f"{name}3" in modules]
+        self._earlier = [modules[f"{name}{level}"] for name in names for level in (1, 2, 3)]
         if channels != 3:
             _replace_first_convolution(self.body, channels)
         self._channels, self._size = channels, size or (64, 64)
@@ -56,21 +56,34 @@ class PretrainedmodelsBackbone(nn.Module):
         # Some of these networks apply their last ReLU in the classifier; for the others a second one changes nothing.
         return self.body.features(images).relu().mean((2, 3))
 
-    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
-        if num_levels == 1:
+    def maps(self, images: Tensor, levels: Levels) -> list[Tensor]:
+        if levels == 1:
             return [self.body.features(images)]
+        last = len(self._earlier) + 1
+        chosen = range(last + 1)[-levels:] if isinstance(levels, int) else levels
         seen: list[Tensor] = []
-        assert self._earlier is not None  # `map_channels` has checked it
-        hook = self._earlier.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        hooks = [
+            self._earlier[level - 1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+            for level in chosen
+            if level < last
+        ]
         try:
-            return [self.body.features(images), *seen][::-1]
+            features = self.body.features(images)
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
+        return [*seen, features] if last in chosen else seen
 
-    def map_channels(self, num_levels: int) -> list[int]:
-        if num_levels > 1 and self._earlier is None:
-            raise ConfigError("`model.last_levels`: this network of pretrainedmodels has no known levels; set it to 1")
-        return count_channels(self, num_levels, self._channels, self._size)
+    def map_channels(self, levels: Levels) -> list[int]:
+        if levels != 1 and not self._earlier:
+            raise ConfigError(
+                f"{name_levels(levels)}: this network of pretrainedmodels has no known levels; use "
+                "`model.last_levels` 1"
+            )
+        last = len(self._earlier) + 1
+        if levels > last if isinstance(levels, int) else (levels[0] < 1 or levels[-1] > last):
+            raise ConfigError(f"{name_levels(levels)}: this network of pretrainedmodels has the levels 1 to {last}")
+        return count_channels(self, levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
         # layer0 to layer4 of ResNets are levels; other networks count their top-level blocks.

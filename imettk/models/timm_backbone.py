@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from imettk.errors import ConfigError
-from imettk.models.backbone import count_channels, unknown_model_message
+from imettk.models.backbone import Levels, count_channels, name_levels, unknown_model_message
 from imettk.models.image_sizes import Size, SizeMisfit, one_line, run_on_shapes
 from imettk.models.pretraining import check_tag
 from imettk.models.resized import Resized, require_whole_patches, set_size
@@ -46,20 +46,23 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return _features(self._at(images), images)
 
-    def maps(self, images: Tensor, num_levels: int) -> list[Tensor]:
+    def maps(self, images: Tensor, levels: Levels) -> list[Tensor]:
         body = self._at(images)
-        if num_levels == 1 and self._features_are_a_map():
+        if levels == 1 and self._features_are_a_map():
             return [body.forward_features(images)]
         # Transformers output tokens, some networks channels-last maps: this converts all to one layout.
+        indices = levels if isinstance(levels, int) else list(levels)
         try:
-            return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=True)
+            return body.forward_intermediates(images, indices=indices, intermediates_only=True, norm=True)
         except AssertionError:  # networks whose final norm is in the head, such as Hiera, refuse `norm=True`
-            return body.forward_intermediates(images, indices=num_levels, intermediates_only=True, norm=False)
+            return body.forward_intermediates(images, indices=indices, intermediates_only=True, norm=False)
 
-    def map_channels(self, num_levels: int) -> list[int]:
-        if num_levels > 1 and not hasattr(self.body, "forward_intermediates"):
-            raise ConfigError("`model.last_levels`: this timm network has no maps of earlier levels; set it to 1")
-        return count_channels(self, num_levels, self._channels, self._size)
+    def map_channels(self, levels: Levels) -> list[int]:
+        if levels != 1 and not hasattr(self.body, "forward_intermediates"):
+            raise ConfigError(
+                f"{name_levels(levels)}: this timm network has no maps of earlier levels; use `model.last_levels` 1"
+            )
+        return count_channels(self, levels, self._channels, self._size)
 
     def depth_of(self) -> dict[str, int]:
         from timm.models import group_parameters

@@ -146,7 +146,7 @@ def test_both_names_of_a_section_or_field_are_refused():
         ('{"metric": {"margin": "x"}}', "embedding.margin: Input should be a valid number, got 'x'"),
         ('{"metric": {"margn": 1}}', "`embedding.margn` is not a field of the recipe; did you mean `embedding.margin`"),
         ('{"metric": 5}', "embedding: Input should be an object, got '5'"),
-        ('{"model": {"last_stages": 3}}', "`last_levels` of ModelConfig must be 1 or 2, got 3"),
+        ('{"model": {"last_stages": 0}}', "`last_levels` of ModelConfig must be at least 1, got 0"),
         ('{"model": {"last_stages": {}}}', "model.last_levels: Input should be a valid integer, got '{}'"),
         ('{"train": 5, "stages": 3}', "train: Input should be an object, got '5'"),
         ('{"train": {"loss": "focal", "focal_gamma": "x"}}', "`train.loss_params` gamma must be float, got 'x'"),

@@ -49,6 +49,7 @@ def test_what_fits_passes_and_leaves_the_random_numbers_alone(fitting):
         (recipe_of("timm:vit_tiny_patch16_224", predicted=(70, 96)), r"`predict.image_size`: .* 70 x 96 .* 64 x 96"),
         (recipe_of("timm:test_resnet", layer_groups=6), "`model.layer_groups` must be at most 5"),
         (recipe_of("timm:no_such_network"), "`model.backbone`: timm has no network"),
+        (recipe_of("timm:test_resnet", levels=(5,)), r"`model.levels` 5: this backbone has no such maps"),
     ],
 )
 def test_what_does_not_is_named(wrong, line):
@@ -63,3 +64,9 @@ def test_a_last_stage_of_another_size_is_warned_of_where_batchnorm_notices():
     assert "trains at 32 x 32 and the network predicts at 64 x 64: BatchNorm" in warning
     assert check_network(recipe_of("timm:test_resnet", (64, 64), (64, 64)), 7) is None
     assert check_network(recipe_of("timm:test_vit", (64, 64), (32, 32)), 7) is None
+
+
+@pytest.mark.parametrize(("head", "noted"), [("linear", True), ("pooled", False)])
+def test_a_pool_that_does_nothing_is_warned_of(head, noted):
+    warning = "warning: `model.pool` gem does nothing with the head linear: use the head pooled"
+    assert check_network(recipe_of("timm:test_resnet", head=head, pool="gem"), 7) == (warning if noted else None)

@@ -41,6 +41,15 @@ def test_own_parameters_reach_the_loss():
         torch.testing.assert_close(losses, expected)
 
 
+def test_logits_of_several_masks_give_the_mean_of_their_losses():
+    logits, targets = random(3, 6, 4), TARGETS
+    losses = make_loss(LOSSES["cross_entropy"])(Outputs(logits), targets)
+    expected = sum(functional.cross_entropy(part, targets, reduction="none") for part in logits) / 3
+    torch.testing.assert_close(losses, expected)
+    of_mean = functional.cross_entropy(logits.mean(0), targets, reduction="none")
+    assert (losses - of_mean > 0.01).all(), "the mean of the logits is something else"
+
+
 def test_cosface_and_arcface_take_scale_and_margin():
     cosines = random(6, 3).tanh()
     is_target = functional.one_hot(TARGETS).bool()

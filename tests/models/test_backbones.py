@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from imettk.config.choices import Choice
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
 
@@ -48,3 +49,21 @@ def test_depths_are_the_stages_of_a_resnet(name):
         block = parameter.split(".")[1]
         assert depth == (int(block[5:]) if block.startswith("layer") else 0), parameter
     assert set(depths.values()) == {0, 1, 2, 3, 4}
+
+
+class ThreeMaps(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Conv2d(1, 1, 1) for _ in range(3))
+
+    def forward(self, images):
+        return [images.expand(-1, 3 + level, -1, -1) for level in range(len(self.layers))]
+
+
+def test_maps_of_an_own_network_are_chosen_by_their_number():
+    backbone = make_backbone(Choice(make=lambda channels: ThreeMaps()), channels=1, size=(8, 8))
+    for levels, channels in ((1, [5]), (3, [3, 4, 5]), ((0, 2), [3, 5]), ((1,), [4])):
+        assert backbone.map_channels(levels) == channels and backbone.training
+    for levels, field in ((4, "`model.last_levels` 4"), ((0, 3), "`model.levels` 0 3")):
+        with pytest.raises(ConfigError, match=f"{field}: this network has only 3 feature maps$"):
+            backbone.map_channels(levels)

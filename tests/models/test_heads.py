@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
-from imettk.models.heads import MapHead
+from imettk.models.heads import LinearHead, MapHead, PooledHead
 from imettk.models.network import Network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -128,17 +128,17 @@ def test_maps_have_the_promised_channels_and_pool_to_the_features(name):
     torch.manual_seed(0)
     backbone = make_backbone(name, channels=4)
     images = torch.randn(1, 4, side, side, generator=seeded())
-    stages = len(channels)
+    levels = len(channels)
     if name.startswith("timm:") and not hasattr(backbone.body, "forward_intermediates"):  # DenseNet of an older timm
-        with pytest.raises(ConfigError, match="has no maps of earlier levels; set it to 1"):
-            backbone.map_channels(stages)
+        with pytest.raises(ConfigError, match=r"has no maps of earlier levels; use `model.last_levels` 1"):
+            backbone.map_channels(levels)
         return
     before = {name: value.clone() for name, value in backbone.named_buffers()}
-    assert backbone.map_channels(stages) == channels
+    assert backbone.map_channels(levels) == channels
     assert backbone.training, "looking at the maps leaves the network as it was"
     assert all(torch.equal(before[name], value) for name, value in backbone.named_buffers())
     with torch.no_grad():
-        maps, (last,), features = backbone.eval().maps(images, stages), backbone.maps(images, 1), backbone(images)
+        maps, (last,), features = backbone.eval().maps(images, levels), backbone.maps(images, 1), backbone(images)
     assert [feature_map.shape[:2] for feature_map in maps] == [(1, width) for width in channels]
     assert all(feature_map.ndim == 4 and feature_map.isfinite().all() for feature_map in maps)
     assert torch.equal(maps[-1], last) and maps[0].shape[2] >= last.shape[2] >= 1
@@ -184,5 +184,112 @@ def test_gradients_reach_every_parameter(backbone, last_levels):
 
 def test_a_network_without_known_stages_says_so_for_two():
     backbone = make_backbone("pretrainedmodels:bninception", channels=3)
-    with pytest.raises(ConfigError, match="has no known levels; set it to 1"):
-        backbone.map_channels(2)
+    for levels in (2, (0, 1)):
+        with pytest.raises(ConfigError, match=r"has no known levels; use `model.last_levels` 1"):
+            backbone.map_channels(levels)
+
+
+def test_the_pooled_head_is_its_layers_one_after_the_other():
+    torch.manual_seed(3)
+    head, maps = PooledHead([3, 5], 4, pool="max", dropout=0.5).eval(), maps_of(3, 5)
+    parts = []
+    for features, norm in zip(maps, head.norms, strict=True):
+        norm.weight.data.uniform_(0.5, 2)
+        norm.bias.data.normal_()
+        largest = features.flatten(2).sort(2).values[:, :, -1]
+        centred = largest - largest.mean(1, keepdim=True)
+        parts.append(centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * norm.weight + norm.bias)
+    torch.testing.assert_close(head(maps), torch.cat(parts, 1) @ head.linear.weight.T + head.linear.bias)
+
+
+@pytest.mark.parametrize("pool", ["average", "max", "average_max", "gem", "attention"])
+@pytest.mark.parametrize(("backbone", "size"), [("timm:test_resnet", 48), ("timm:test_vit", 96)])
+def test_the_pooled_head_on_several_levels_trains_and_is_saved(backbone, size, pool):
+    options = {"head": "pooled", "pool": pool, "levels": (1, 3), "image_size": (size, size), "dropout": 0.5}
+    network, images = make(backbone, **options, dropout_samples=3).train(), pixels(size=size)
+    assert network(images).logits.shape == (3, 2, 4)
+    network(images).logits.square().sum().backward()
+    lacking = [name for name, value in network.named_parameters() if value.grad is None]
+    assert network.may_leave_unused and not [name for name in lacking if name.startswith("head.")]
+    again = make(backbone, **options)
+    assert again.state_dict().keys() == network.state_dict().keys(), "masks have no parameters"
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        for shape in (images, pixels(size=size + 32)):  # another size, at which the ViT resamples its positions
+            assert torch.equal(again(shape).logits, network.eval()(shape).logits)
+
+
+def test_each_mask_of_the_last_dropout_is_another_and_gives_its_own_logits():
+    features = torch.randn(500, 6, generator=seeded())
+    torch.manual_seed(0)
+    head = LinearHead(6, 4, dropout=0.25, dropout_samples=3)
+    torch.manual_seed(7)
+    masks = head.dropout(torch.ones(500, 6))
+    assert masks.shape == (3, 500, 6) and masks.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert 0.23 < (masks == 0).float().mean() < 0.27
+    assert all(0.3 < (masks[place] != masks[place - 1]).float().mean() < 0.45 for place in range(3))  # 2 * 0.25 * 0.75
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for mask, logits in zip(masks, head(features), strict=True):
+            torch.testing.assert_close(logits, (features * mask) @ head.linear.weight.T + head.linear.bias)
+        assert torch.equal(head.eval()(features), head.linear(features))
+
+
+@pytest.mark.parametrize("head", ["linear", "relu", "wide", "pooled"])
+def test_masks_of_every_classifier_are_one_without_them_when_not_training(head):
+    options = {"head": head, "hidden": 8, "dropout": 0.5, "parts": (1, 3)}
+    plain, sampled = make(**options), make(**options, dropout_samples=2)
+    assert plain.state_dict().keys() == sampled.state_dict().keys()
+    with torch.no_grad():
+        assert torch.equal(plain(pixels()).logits, sampled(pixels()).logits)
+        logits = sampled.train()(pixels()).logits
+    assert logits.shape == (2, 2, 4) and not torch.equal(logits[0], logits[1])
+    torch.testing.assert_close(logits.exp().split((1, 3), 2)[1].sum(2), torch.ones(2, 2))  # log-probabilities by part
+
+
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit", "timm:test_convnext"])
+@pytest.mark.parametrize("levels", [3, (0, 2), (1,)])
+def test_maps_of_any_levels_are_timms_intermediates(name, levels):
+    torch.manual_seed(0)
+    backbone = make_backbone(name, channels=3, size=(64, 64)).eval()
+    images = torch.randn(2, 3, 64, 64, generator=seeded())
+    with torch.no_grad():
+        ours = backbone.maps(images, levels)
+        every = backbone.body.forward_intermediates(images, norm="vit" in name, intermediates_only=True)
+    expected = every[-levels:] if isinstance(levels, int) else [every[level] for level in levels]
+    assert len(ours) == len(expected) and all(map(torch.equal, ours, expected))
+    assert backbone.map_channels(levels) == [features.shape[1] for features in expected]
+
+
+@pytest.mark.parametrize("model", ["resnet18", "densenet121"])
+def test_levels_of_pretrainedmodels_are_those_of_its_layers(model):
+    torch.manual_seed(0)
+    backbone = make_backbone(f"pretrainedmodels:{model}", channels=3).eval()
+    images = torch.randn(1, 3, 32, 32, generator=seeded())
+    body = backbone.body if model == "resnet18" else backbone.body.features
+    names = [f"layer{level}" if model == "resnet18" else f"denseblock{level}" for level in (1, 2, 3)]
+    seen = []
+    for name in names:
+        getattr(body, name).register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
+    with torch.no_grad():
+        (last,) = backbone.maps(images, 1)
+        every = [*seen, last]
+        for levels, places in ((4, (0, 1, 2, 3)), (3, (1, 2, 3)), ((1, 3), (0, 2)), ((2, 4), (1, 3))):
+            maps = backbone.maps(images, levels)
+            assert len(maps) == len(places) and all(map(torch.equal, maps, [every[place] for place in places]))
+    assert backbone.map_channels((1, 4)) == [every[0].shape[1], last.shape[1]]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "levels", "message"),
+    [
+        ("timm:test_resnet", 6, r"`model.last_levels` 6: this backbone has no such maps \(.*out of range \(1 to 5\)"),
+        ("timm:test_vit", (1, 6), r"`model.levels` 1 6: this backbone has no such maps \(.*out of range \(0 to 5\)"),
+        ("pretrainedmodels:resnet18", 5, r"`model.last_levels` 5: .* pretrainedmodels has the levels 1 to 4$"),
+        ("pretrainedmodels:resnet18", (0, 4), r"`model.levels` 0 4: .* pretrainedmodels has the levels 1 to 4$"),
+    ],
+)
+def test_levels_that_a_backbone_lacks_are_named(backbone, levels, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_backbone(backbone, channels=3, size=(64, 64)).map_channels(levels)
+    assert "\n" not in str(caught.value)

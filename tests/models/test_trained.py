@@ -28,6 +28,14 @@ def test_weights_of_another_training_are_taken_over_but_for_its_classes(tmp_path
     assert all(torch.equal(value, states[0][name]) for name, value in body.items())
 
 
+def test_a_pool_that_learns_is_taken_over_and_the_classifier_is_not(tmp_path):
+    options = {"head": "pooled", "pool": "attention", "levels": (2, 4), "embedding_size": 8}
+    old = network(**options)
+    new = network(seed=1, **options, weights=saved(old, tmp_path / "model.safetensors"))
+    for name, value in new.state_dict().items():
+        assert torch.equal(value, old.state_dict()[name]) == (not name.startswith("head.linear")), name
+
+
 def test_weights_of_another_backbone_are_refused(tmp_path):
     path = saved(network(), tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match=r"lacks \d+ tensors of this backbone, first backbone"):

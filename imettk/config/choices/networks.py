@@ -1,4 +1,4 @@
-"""Backbones, heads and pools of embedding heads."""
+"""Backbones, heads and pools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HeadChoice(Choice):
     Attributes:
         settings: fields of the section `model` that it takes by name.
         pooled: (number of features, number of outputs, **settings) -> a module that takes the backbone's own pooled
-            features; used in place of `make` with `last_levels` 1.
+            features; used in place of `make` on the last level alone.
         embeds: it returns embeddings.
     """
 
@@ -43,15 +43,17 @@ class BackboneChoice(Choice):
     in_file: bool = False
 
 
+_CLASSIFIER = ("dropout", "dropout_samples")
 _EMBEDDING = ("pool", "embedding_size", "dropout", "centres", "centre_std", "joint_dropout")
 HEADS: dict[str, HeadChoice] = {
-    # On pooled features, as timm trains its classifiers: the network's own pool and norm stay in use. Two levels only
-    # give maps, which `make` averages.
+    # On pooled features, as timm trains its classifiers: the network's own pool and norm stay in use. Several levels
+    # only give maps, which `make` averages.
     "linear": HeadChoice(
-        make="imettk.models.heads:relu_head", settings=("dropout",), pooled="imettk.models.heads:LinearHead"
+        make="imettk.models.heads:relu_head", settings=_CLASSIFIER, pooled="imettk.models.heads:LinearHead"
     ),
-    "relu": HeadChoice(make="imettk.models.heads:relu_head", settings=("dropout",)),
-    "wide": HeadChoice(make="imettk.models.heads:wide_head", settings=("dropout", "hidden")),
+    "relu": HeadChoice(make="imettk.models.heads:relu_head", settings=_CLASSIFIER),
+    "pooled": HeadChoice(make="imettk.models.heads:PooledHead", settings=(*_CLASSIFIER, "pool")),
+    "wide": HeadChoice(make="imettk.models.heads:wide_head", settings=(*_CLASSIFIER, "hidden")),
     "embedding": HeadChoice(make="imettk.models.embedding:EmbeddingHead", settings=_EMBEDDING, embeds=True),
     "wide_embedding": HeadChoice(
         make="imettk.models.embedding:EmbeddingHead", settings=(*_EMBEDDING, "hidden"), embeds=True
@@ -59,9 +61,11 @@ HEADS: dict[str, HeadChoice] = {
 }
 
 POOLS: dict[str, Choice] = {
-    "average": Choice(make="imettk.models.embedding:AveragePool"),
-    "average_max": Choice(make="imettk.models.embedding:AverageMaxPool"),
-    "gem": Choice(make="imettk.models.embedding:GemPool"),
+    "average": Choice(make="imettk.models.pools:AveragePool"),
+    "max": Choice(make="imettk.models.pools:MaxPool"),
+    "average_max": Choice(make="imettk.models.pools:AverageMaxPool"),
+    "gem": Choice(make="imettk.models.pools:GemPool"),
+    "attention": Choice(make="imettk.models.pools:AttentionPool"),
 }
 
 BACKBONES: dict[str, BackboneChoice] = {
