@@ -49,7 +49,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
         Experiment(recipe, run, prepared, compute), settled, fold=folds[0]
     )
     noise = trainer.noise_scale(NOISE_STEPS)
-    group_names = [*(f"group {number}" for number in range(recipe.model.layer_groups)), "head"]
+    group_names = [*(f"group {number}" for number in range(trainer.num_groups - 1)), "head"]
     if own := describe_own(recipe):
         say(f"your own: {own}")
     say(settled.describe())

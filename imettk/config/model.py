@@ -27,7 +27,12 @@ class ModelConfig(Section):
             features, (B, F, H, W), or into a list of maps, that of the last level last.
         weights: a local file from any source; a folder with `NAME.safetensors`, `NAME.TAG.safetensors` or the same as
             `.pth`; or the folder of a hub repository in timm's format. None starts from random weights.
+        drop_path: stochastic depth: share of samples for which the backbone's last residual branch is skipped, [0, 1);
+            it rises from 0 in the first block. None is timm's default for the network, mostly 0.
+        backbone_dropout: dropout behind the linear layers in the backbone's blocks, [0, 1), for transformers of timm
+            (its `proj_drop_rate`); None is timm's default.
         layer_groups: number of groups into which the backbone's layers are split, first to last; the head is one more.
+            0 makes a group of each block, as timm numbers them, and of the stem.
         head: `linear` on averaged features; `relu` applies ReLU before the average (iMet 2019). `pooled` takes any
             `pool`: LayerNorm, dropout, linear. `wide` joins average and maximum: BatchNorm, dropout, linear to
             `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
@@ -56,6 +61,8 @@ class ModelConfig(Section):
 
     backbone: str = "timm:resnet34"
     weights: str | None = None
+    drop_path: float | None = None
+    backbone_dropout: float | None = None
     layer_groups: int = 1
     head: str = "linear"
     last_levels: int = 1
@@ -84,7 +91,11 @@ class ModelConfig(Section):
         known = (library in BACKBONES and name != "") or is_own(self.backbone)
         sources = " or ".join(f"{source}:NAME" for source in BACKBONES)
         self._require(known, "backbone", f"{sources}, or your own as recipe:name")
-        self._require(self.layer_groups >= 1, "layer_groups", "at least 1")
+        for name in ("drop_path", "backbone_dropout"):
+            rate, takes = getattr(self, name), library in BACKBONES and name in BACKBONES[library].settings
+            self._require(rate is None or takes, name, "none for a backbone that is not of timm")
+            self._require(rate is None or 0 <= rate < 1, name, "in [0, 1), or none")
+        self._require(self.layer_groups >= 0, "layer_groups", "at least 1, or 0 for one a block")
         self._check_head()
 
     def _check_head(self) -> None:

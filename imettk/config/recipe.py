@@ -208,12 +208,10 @@ class Recipe(Section):
 
     def _check_stage(self, position: int) -> None:
         stage, groups = self.stages[position], self.model.layer_groups
-        if len(stage.lr) not in (1, groups + 1):
-            raise ConfigError(
-                f"`stages.{position}.lr` must hold 1 value, or {groups + 1} (one a layer group, then the head), got "
-                f"{len(stage.lr)}"
-            )
-        if stage.frozen_groups > groups:
+        if len(stage.lr) not in ((1, groups + 1) if groups else (1,)):
+            more = f", or {groups + 1} (one a layer group, then the head)" if groups else " with model.layer_groups 0"
+            raise ConfigError(f"`stages.{position}.lr` must hold 1 value{more}, got {len(stage.lr)}")
+        if groups and stage.frozen_groups > groups:  # the number of blocks is known when the network is made
             raise ConfigError(
                 f"`stages.{position}.frozen_groups` must be at most model.layer_groups "
                 f"({groups}), got {stage.frozen_groups}"

@@ -99,7 +99,15 @@ def probe_then_tune(
     Args:
         layer_groups: `model.layer_groups` of the recipe: all of them are frozen in the first stage.
         num_epochs, lr: of the first stage.
+
+    Raises:
+        ConfigError: `layer_groups` is 0, which is not the number of groups but makes one of each block.
     """
+    if layer_groups < 1:
+        raise ConfigError(
+            f"`layer_groups` of probe_then_tune must be at least 1, got {layer_groups}; for a group of each block give "
+            "the number of blocks plus 1, for the stem"
+        )
     probe = replace(
         stage,
         num_epochs=num_epochs,

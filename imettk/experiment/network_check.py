@@ -6,6 +6,7 @@ import torch
 
 from imettk.config import ModelConfig, Recipe
 from imettk.config.choices import HEADS, VIEWS
+from imettk.errors import ConfigError
 from imettk.experiment.prepared import make_network
 from imettk.experiment.settle import with_architecture
 from imettk.models.image_sizes import Size
@@ -24,7 +25,13 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
     """
     recipe = with_architecture(recipe)
     network = _make_without_values(recipe, num_labels)
-    network.layer_groups(recipe.model.layer_groups)
+    num_groups = len(network.layer_groups(recipe.model.layer_groups)) - 1
+    for number, stage in enumerate(recipe.stages):
+        if stage.frozen_groups > num_groups:  # of blocks, which the recipe alone does not know
+            raise ConfigError(
+                f"`stages.{number}.frozen_groups` must be at most {num_groups}, the blocks and the stem of this "
+                f"backbone, got {stage.frozen_groups}"
+            )
     sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
     require_sizes(network, recipe, sizes | predict_sizes(recipe))
     warnings = [_warn_of_last_size(recipe, network), _warn_of_pool(recipe.model)]

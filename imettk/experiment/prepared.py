@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from imettk.config import PREPARE_SECTIONS, SPLIT, Recipe, differences, fingerprint, from_json
-from imettk.config.choices import HEADS, HeadChoice
+from imettk.config.choices import BACKBONES, HEADS, HeadChoice
 from imettk.config.earlier import IMAGENET
 from imettk.config.fits import choice_of
 from imettk.config.own import is_own
@@ -224,7 +224,8 @@ def make_network(
     learned = learned or Learned()
     num_classes = recipe.task.num_outputs(num_labels) * (2 if recipe.embedding.mirrored_identities else 1)
     model, row = recipe.model, choice_of(recipe, recipe.model.head, HEADS)
-    settings = {name: getattr(model, name) for name in (row.settings if isinstance(row, HeadChoice) else ())}
+    backbone = BACKBONES.get(model.backbone.partition(":")[0])
+    names = (*(row.settings if isinstance(row, HeadChoice) else ()), *(backbone.settings if backbone else ()))
     return Network(
         backbone=choice_of(recipe, model.backbone, {}) if is_own(model.backbone) else model.backbone,
         num_classes=num_classes + len(learned.auxiliary),
@@ -237,7 +238,7 @@ def make_network(
         image_size=recipe.images.image_size,
         parts=learned.parts,
         num_auxiliary=len(learned.auxiliary),
-        **settings,
+        **{name: getattr(model, name) for name in names},
     )
 
 

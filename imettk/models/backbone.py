@@ -28,8 +28,13 @@ class Backbone(Protocol):
     def map_channels(self, levels: Levels) -> list[int]:
         """Return the number of channels of each of these maps; raise `ConfigError` if there are no such levels."""
 
-    def depth_of(self) -> dict[str, int]:
-        """Return the depth of each parameter by name: 0 for the first layer."""
+    def depth_of(self, *, by_block: bool = False) -> dict[str, int]:
+        """Return the depth of each parameter by name: 0 for the first layer.
+
+        Args:
+            by_block: count the blocks of a level too, if the library numbers them. Parameters behind the last block,
+                which learn as the head does, are left out.
+        """
 
     def __call__(self, images: Tensor) -> Tensor: ...
 

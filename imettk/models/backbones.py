@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,19 @@ class OwnBackbone(nn.Module):
             self.train(was_training)
         return [features.shape[1] for features in maps]
 
-    def depth_of(self) -> dict[str, int]:
+    def depth_of(self, *, by_block: bool = False) -> dict[str, int]:
         levels = {name: depth for depth, (name, child) in enumerate(self.body.named_children())}
         return {f"body.{name}": levels.get(name.split(".")[0], 0) for name, _ in self.body.named_parameters()}
 
 
-def make_backbone(name: str | Choice, *, channels: int, weights: str | None = None, size: Size | None = None) -> Any:
+def make_backbone(
+    name: str | Choice,
+    *,
+    channels: int,
+    weights: str | None = None,
+    size: Size | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Any:
     """Build a `Backbone`.
 
     Args:
@@ -63,10 +72,11 @@ def make_backbone(name: str | Choice, *, channels: int, weights: str | None = No
         weights: a local weights file, or a folder with `NAME.safetensors` or `NAME.pth` (or `NAME.TAG` with these
             suffixes); None for random weights.
         size: (height, width) of the images; None for the size of the pretraining.
+        settings: fields of the recipe's section `model`; a library takes those that its row names.
 
     Raises:
-        ConfigError: there is no such network (the message lists similar ones), or it does not accept images of this
-            size (the message gives the nearest sizes that it accepts).
+        ConfigError: there is no such network (the message lists similar ones), it does not take a setting, or it does
+            not accept images of this size (the message gives the nearest sizes that it accepts).
         MissingFileError: there are no such weights.
     """
     if not isinstance(name, str):
@@ -77,15 +87,16 @@ def make_backbone(name: str | Choice, *, channels: int, weights: str | None = No
             known = " or ".join(f"{source}:NAME" for source in BACKBONES)
             raise ConfigError(f"`model.backbone` must be {known}, got {name!r}")
         architecture = pretraining_of(name, weights).architecture if BACKBONES[library].in_file else name
-        backbone = _make_of_library(architecture, channels, size)
+        backbone = _make_of_library(architecture, channels, size, settings or {})
     if weights is not None:
         say(load_weights(backbone.body, find_weights(Path(weights), model), model))
     return backbone
 
 
-def _make_of_library(name: str, channels: int, size: Size | None) -> Any:
+def _make_of_library(name: str, channels: int, size: Size | None, settings: Mapping[str, Any]) -> Any:
     library, _, model = name.partition(":")
-    make = BACKBONES[library].load()
+    row = BACKBONES[library]
+    make = partial(row.load(), **{field: value for field, value in settings.items() if field in row.settings})
 
     def takes(other: Size) -> bool:
         try:

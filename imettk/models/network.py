@@ -34,7 +34,7 @@ class Network(nn.Module):
             outputs.
         num_auxiliary: number of last outputs that are only returned in training, as torchvision's Inception does.
         image_size: (height, width) of the images; None for the size of the backbone's pretraining.
-        settings: fields of the recipe's section `model`; the head takes those that its row names.
+        settings: fields of the recipe's section `model`; backbone and head take those that their rows name.
 
     Attributes:
         may_leave_unused: whether some parameters may get no gradient, such as layers behind the backbone's maps.
@@ -63,7 +63,7 @@ class Network(nn.Module):
         # Weights of a backbone, or of a whole network that imettk trained for other classes.
         trained = weights is not None and is_trained_network(weights)
         self.backbone = make_backbone(
-            backbone, channels=len(mean), weights=None if trained else weights, size=image_size
+            backbone, channels=len(mean), weights=None if trained else weights, size=image_size, settings=settings
         )
         self._levels: Levels = levels or last_levels
         self._image_size, self._parts = image_size, parts
@@ -138,9 +138,14 @@ class Network(nn.Module):
 
         The backbone's levels are divided evenly into `num_groups`: the five of a ResNet (stem and four) in 2 groups are
         stem to level 2, and levels 3 and 4.
+
+        Args:
+            num_groups: 0 makes a group of each block.
         """
-        depths = self.backbone.depth_of()
+        by_block = num_groups == 0
+        depths = self.backbone.depth_of(by_block=by_block)
         num_depths = max(depths.values(), default=0) + 1
+        num_groups = num_groups or num_depths
         if num_groups > num_depths:
             raise ConfigError(
                 f"`model.layer_groups` must be at most {num_depths}, the number of levels of this backbone, "
@@ -148,8 +153,8 @@ class Network(nn.Module):
             )
         groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
         for name, _ in self.backbone.named_parameters():
-            # A parameter behind the last level (a final norm) belongs to it.
-            depth = depths.get(name, num_depths - 1)
+            # A parameter behind the last level (a final norm) belongs to it; behind the last block, to the head.
+            depth = depths.get(name, num_depths if by_block else num_depths - 1)
             groups[depth * num_groups // num_depths].append(f"backbone.{name}")
-        groups[-1] = [f"head.{name}" for name, _ in self.head.named_parameters()]
+        groups[-1] += [f"head.{name}" for name, _ in self.head.named_parameters()]
         return groups

@@ -85,7 +85,7 @@ class PretrainedmodelsBackbone(nn.Module):
             raise ConfigError(f"{name_levels(levels)}: this network of pretrainedmodels has the levels 1 to {last}")
         return count_channels(self, levels, self._channels, self._size)
 
-    def depth_of(self) -> dict[str, int]:
+    def depth_of(self, *, by_block: bool = False) -> dict[str, int]:
         # layer0 to layer4 of ResNets are levels; other networks count their top-level blocks.
         block = re.compile(r"layer\d+|features\.[^.]+|[^.]+")
         blocks = {name: block.match(name)[0] for name, _ in self.body.named_parameters()}  # type: ignore[index]

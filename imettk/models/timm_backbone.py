@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ from imettk.models.image_sizes import Size, SizeMisfit, one_line, run_on_shapes
 from imettk.models.pretraining import check_tag
 from imettk.models.resized import Resized, require_whole_patches, set_size
 
+# Settings of a recipe and the arguments of timm's constructors. Its `drop_rate` is not among them: that is the dropout
+# before its own classifier, so `model.dropout` here.
+RATES = {"drop_path": "drop_path_rate", "backbone_dropout": "proj_drop_rate"}
+
 
 class TimmBackbone(nn.Module):
     """A classification network of timm without its classifier.
@@ -24,20 +29,22 @@ class TimmBackbone(nn.Module):
     Args:
         channels: number of image channels.
         size: of the images; None for the size of the pretraining.
+        rates: settings of RATES; None is timm's default.
 
     Raises:
-        ConfigError: there is no such network, or it does not accept this number of channels.
+        ConfigError: there is no such network, or it does not accept this number of channels or a rate.
         SizeMisfit: it cannot be built for images of this size.
     """
 
-    def __init__(self, name: str, *, channels: int, size: Size | None = None) -> None:
+    def __init__(self, name: str, *, channels: int, size: Size | None = None, **rates: float | None) -> None:
         super().__init__()
         import timm
 
         if not timm.is_model(name):
             raise ConfigError(unknown_model_message("timm", name, timm.list_models()))
         check_tag(name)
-        self.body: Any = _make(name, channels, size)
+        given = {RATES[field]: rate for field, rate in rates.items() if rate is not None}
+        self.body: Any = _make(name, channels, size, given)
         self.num_features: int = self.body.head_hidden_size
         self._name, self._channels, self._size = name, channels, size or _own_size(self.body)
         self._is_map: bool | None = None
@@ -64,9 +71,11 @@ class TimmBackbone(nn.Module):
             )
         return count_channels(self, levels, self._channels, self._size)
 
-    def depth_of(self) -> dict[str, int]:
+    def depth_of(self, *, by_block: bool = False) -> dict[str, int]:
         from timm.models import group_parameters
 
+        if by_block:
+            return {f"body.{name}": depth for name, depth in _blocks(self.body).items()}
         try:
             # The coarse matcher numbers the stem 0 and then each level (of a ViT, each block).
             groups = group_parameters(self.body, self.body.group_matcher(coarse=True), reverse=True)
@@ -126,8 +135,8 @@ class TimmBackbone(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _make(name: str, channels: int, size: Size | None) -> Any:
-    body = _create(name, channels)
+def _make(name: str, channels: int, size: Size | None, rates: dict[str, float]) -> Any:
+    body = _create_with(rates, name, channels)
     if size is None:
         return body
     misfit = None
@@ -138,12 +147,14 @@ def _make(name: str, channels: int, size: Size | None) -> Any:
         misfit = error
     if misfit is None and (size == _own_size(body) or not _holds_one_size(body)):
         return body
-    body = _make_at(name, body, channels, size, misfit)
+    body = _make_at(name, body, channels, size, misfit, rates)
     run_on_shapes(_features, body, channels=channels, size=size)
     return body
 
 
-def _make_at(name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit | None) -> Any:
+def _make_at(
+    name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit | None, rates: dict[str, float]
+) -> Any:
     """Return a network for another size than timm's default.
 
     Args:
@@ -153,7 +164,7 @@ def _make_at(name: str, body: Any, channels: int, size: Size, misfit: SizeMisfit
         set_size(body, channels, size)
         return body
     try:
-        body = _create(name, channels, img_size=size)
+        body = _create(name, channels, img_size=size, **rates)
     except TypeError:  # no parameter `img_size`: it holds no positions
         if misfit is None:
             return body
@@ -172,6 +183,17 @@ def _require_channels(name: str, body: Any, channels: int) -> None:
         raise ConfigError(
             f"`model.backbone`: timm:{name} accepts no images of {channels} channels ({misfit}); choose another one"
         ) from None
+
+
+def _create_with(rates: dict[str, float], name: str, channels: int) -> Any:
+    """Return a network with these rates of dropout; raise `ConfigError` if it does not take one."""
+    try:
+        return _create(name, channels, **rates)
+    except TypeError as error:
+        for field, argument in RATES.items():
+            if argument in rates and argument in str(error):
+                raise ConfigError(f"`model.{field}`: timm:{name} has no such dropout; leave it out") from None
+        raise
 
 
 def _create(name: str, channels: int, **settings: Any) -> Any:
@@ -194,6 +216,25 @@ def _own_size(body: Any) -> Size:
 def _features(body: Any, images: Tensor) -> Tensor:
     # `forward_head` has the pool and the last norm, wherever a network puts them: ConvNeXt has both in its head.
     return body.forward_head(body.forward_features(images), pre_logits=True)
+
+
+def _blocks(body: Any) -> dict[str, int]:
+    """Return the block of each parameter by name, as timm's `param_groups_layer_decay` numbers them.
+
+    Parameters that share the number of timm's classifier, such as a norm behind the pool, are left out.
+    """
+    from timm.models import group_parameters
+
+    try:
+        matcher = body.group_matcher(coarse=False)
+    except AttributeError:
+        return _count_blocks([name for name, _ in body.named_parameters()])
+    classifier = body.pretrained_cfg.get("classifier") or "head"
+    classifier = f"{classifier if isinstance(classifier, str) else classifier[0]}.weight"
+    parameters = [*body.named_parameters(), (classifier, None)]  # as if the body still had its classifier
+    depths = group_parameters(SimpleNamespace(named_parameters=lambda: parameters), matcher, reverse=True)
+    last = depths.pop(classifier)
+    return {name: depth for name, depth in depths.items() if depth != last}
 
 
 def _count_blocks(names: list[str]) -> dict[str, int]:

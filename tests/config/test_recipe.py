@@ -60,6 +60,11 @@ def test_a_bad_recipe_is_one_clear_line(text, message):
         (ModelConfig, {"backbone": "resnet34"}),
         (ModelConfig, {"backbone": "timm:"}),
         (ModelConfig, {"dropout": 1.0}),
+        (ModelConfig, {"drop_path": 1.0}),
+        (ModelConfig, {"backbone_dropout": -0.1}),
+        (ModelConfig, {"backbone": "pretrainedmodels:resnet18", "drop_path": 0.0}),
+        (ModelConfig, {"backbone": "recipe:mine", "backbone_dropout": 0.1}),
+        (ModelConfig, {"layer_groups": -1}),
         (ModelConfig, {"levels": (2, 1)}),
         (ModelConfig, {"levels": (1, 1)}),
         (ModelConfig, {"levels": (-1, 2)}),
@@ -92,6 +97,8 @@ def test_rules_between_sections():
         Recipe(table=TableFormat(task="multiclass"))
     with pytest.raises(ConfigError, match=r"`stages.0.lr` must hold 1 value, or 3"):
         Recipe(model=ModelConfig(layer_groups=2), stages=(StageConfig(lr=(1e-3, 1e-4)),))
+    with pytest.raises(ConfigError, match=r"`stages.0.lr` must hold 1 value with model.layer_groups 0, got 2"):
+        Recipe(model=ModelConfig(layer_groups=0), stages=(StageConfig(lr=(1e-3, 1e-4)),))
     with pytest.raises(ConfigError, match=r"`stages.0.frozen_groups` must be at most"):
         Recipe(stages=(StageConfig(frozen_groups=2),))
     images = ImageFormat(image_size=(64, 64), load_size=(80, 96), fit="centre_crop")

@@ -72,6 +72,8 @@ def test_the_head_is_trained_first():
     probe, tune = stages
     assert (probe.frozen_groups, probe.num_epochs, probe.lr, probe.layer_decay) == (3, 1, (2e-3,), None)
     assert (tune.frozen_groups, tune.num_epochs, tune.lr, tune.layer_decay) == (0, 5, (1e-4,), 0.7)
+    with pytest.raises(ConfigError, match="`layer_groups` of probe_then_tune must be at least 1, got 0; for a group"):
+        probe_then_tune(StageConfig(), layer_groups=0)
 
 
 @pytest.mark.parametrize(

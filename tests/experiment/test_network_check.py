@@ -24,6 +24,11 @@ def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), predicted=N
     )
 
 
+def frozen(num_groups):
+    recipe = recipe_of("timm:test_resnet", layer_groups=0)
+    return dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], frozen_groups=num_groups),))
+
+
 @pytest.mark.parametrize(
     "fitting",
     [
@@ -31,8 +36,9 @@ def recipe_of(backbone, size=(64, 64), stage=None, views=("plain",), predicted=N
         recipe_of("timm:vit_tiny_patch16_224", (48, 64), (32, 32), ("rot90",), (64, 96), head="wide", last_levels=2),
         recipe_of(f"timm:{register_tiny_swin()}", (36, 64), (52, 32), ("transpose",)),
         recipe_of("pretrainedmodels:resnet18", (64, 48), (32, 32), head="relu"),
+        frozen(5),
     ],
-    ids=["resnet", "vit", "swin", "pretrainedmodels"],
+    ids=["resnet", "vit", "swin", "pretrainedmodels", "blocks"],
 )
 def test_what_fits_passes_and_leaves_the_random_numbers_alone(fitting):
     before = torch.get_rng_state()
@@ -49,7 +55,9 @@ def test_what_fits_passes_and_leaves_the_random_numbers_alone(fitting):
         (recipe_of("timm:vit_tiny_patch16_224", predicted=(70, 96)), r"`predict.image_size`: .* 70 x 96 .* 64 x 96"),
         (recipe_of("timm:test_resnet", layer_groups=6), "`model.layer_groups` must be at most 5"),
         (recipe_of("timm:no_such_network"), "`model.backbone`: timm has no network"),
+        (recipe_of("timm:vgg11", drop_path=0.1), "`model.drop_path`: timm:vgg11 has no such dropout; leave it out"),
         (recipe_of("timm:test_resnet", levels=(5,)), r"`model.levels` 5: this backbone has no such maps"),
+        (frozen(7), "`stages.0.frozen_groups` must be at most 5, the blocks and the stem of this backbone, got 7"),
     ],
 )
 def test_what_does_not_is_named(wrong, line):

@@ -1,7 +1,9 @@
 """The whole network: from pixels to logits, and its layer groups."""
 
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_layer_decay
 
 from imettk.errors import ConfigError
 from imettk.models.backbones import make_backbone
@@ -105,6 +107,39 @@ def test_the_network_has_the_weights_of_its_backbone(tmp_path):
     network = make(weights=str(tmp_path))
     for name, value in source.state_dict().items():
         assert torch.equal(value, network.backbone.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "num_groups"),  # the stem, the blocks (of a ConvNeXt between levels one more), the head
+    [("test_vit", [], 8), ("test_convnext", ["head.norm.weight", "head.norm.bias"], 11), ("test_resnet", [], 6)],
+)
+def test_a_group_of_each_block_gives_timms_layer_decay(name, left, num_groups):
+    network, classifier = make(f"timm:{name}"), timm.create_model(name, num_classes=4)
+    groups = network.layer_groups(0)
+    ours = {
+        key: 0.7 ** (len(groups) - 1 - number)
+        for number, group in enumerate(groups)
+        for key in group
+        if key.startswith("backbone.")
+    }
+    names = {id(value): key for key, value in classifier.named_parameters()}
+    theirs = {
+        names[id(value)]: group["lr_scale"]
+        for group in param_groups_layer_decay(classifier, layer_decay=0.7)
+        for value in group["params"]
+    }
+    for key in ("head.weight", "head.bias", "head.fc.weight", "head.fc.bias", "fc.weight", "fc.bias"):
+        assert theirs.pop(key, 1.0) == 1.0
+    assert ours == pytest.approx({f"backbone.body.{key}": scale for key, scale in theirs.items()}, rel=1e-12)
+    assert groups[-1] == [*(f"backbone.body.{key}" for key in left), "head.linear.weight", "head.linear.bias"]
+    assert len(groups) == num_groups
+
+
+def test_a_group_of_each_block_of_other_libraries_is_one_of_each_level():
+    network = make("pretrainedmodels:resnet18")
+    assert network.layer_groups(0) == network.layer_groups(5)
+    blocks = make("timm:poolformerv2_s12").layer_groups(0)  # of which timm numbers nothing
+    assert len(blocks) == 6 and all(blocks)
 
 
 def test_more_groups_than_stages_are_refused():

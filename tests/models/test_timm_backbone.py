@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 from tiny_swin import register_tiny_swin
 
 from imettk.errors import ConfigError
@@ -154,3 +155,61 @@ def test_depths_are_blocks_or_levels(name, depths, first, last):
 
     assert set(by_parameter.values()) == set(range(depths))
     assert names(0) == first and names(depths - 1) == last
+
+
+RATES = {"drop_path": "drop_path_rate", "backbone_dropout": "proj_drop_rate"}
+TINY_VIT = "vit_tiny_patch16_224"
+
+
+@pytest.mark.parametrize("size", [(64, 96), (96, 64)], ids=["its size", "another stage's"])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("test_resnet", "drop_path"), (TINY_VIT, "drop_path"), (TINY_VIT, "backbone_dropout")],
+)
+def test_rates_of_dropout_are_timms(name, field, size):
+    """In training they drop what timm's network drops with the same random numbers, and nothing at inference."""
+    torch.manual_seed(0)
+    backbone = TimmBackbone(name, channels=3, size=(64, 96), **{field: 0.5}).train()
+    for parameter in backbone.parameters():
+        parameter.data += 0.1 * torch.rand_like(parameter)  # timm's residual branches begin at 0
+    theirs = timm.create_model(name, num_classes=0, **{RATES[field]: 0.5}).train()
+    if name == TINY_VIT:
+        theirs.set_input_size((64, 96))
+    theirs.load_state_dict(backbone.body.state_dict())
+    if name == TINY_VIT:
+        theirs.set_input_size(size)
+    outputs = []
+    for network, seed in ((backbone, 0), (theirs, 0), (backbone, 1)):
+        torch.manual_seed(seed)
+        outputs.append(network(images_of(3, size)))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-3, atol=1e-3)
+    assert (outputs[0] - outputs[2]).abs().max() > 0.01, "another seed drops others"
+    without = TimmBackbone(name, channels=3, size=(64, 96)).eval()
+    without.load_state_dict(backbone.state_dict())
+    with torch.no_grad():
+        assert torch.equal(backbone.eval()(images_of(3, size)), without(images_of(3, size)))
+
+
+def drop_path_of(backbone):
+    rates = [module.drop_prob for module in backbone.modules() if isinstance(module, DropPath)]
+    return max(rates, default=0)
+
+
+def test_a_network_keeps_timms_own_rates_unless_told():
+    swin = "swinv2_tiny_window8_256"
+    for rate, expected in ((None, 0.1), (0.0, 0.0), (0.3, 0.3)):
+        with torch.device("meta"):
+            backbone = TimmBackbone(swin, channels=3, drop_path=rate)
+        assert drop_path_of(backbone) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["gcvit_xxtiny", "test_vit"])  # built again with `img_size`, and given the size
+def test_rates_outlive_another_size(name):
+    assert drop_path_of(TimmBackbone(name, channels=3, size=(64, 64), drop_path=0.2)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("field", "name"), [("drop_path", "vgg11"), ("backbone_dropout", "test_resnet")])
+def test_a_network_without_such_a_dropout_is_refused(field, name):
+    with pytest.raises(ConfigError) as caught, torch.device("meta"):
+        make_backbone(f"timm:{name}", channels=3, settings={field: 0.1, "dropout": 0.2})
+    assert str(caught.value) == f"`model.{field}`: timm:{name} has no such dropout; leave it out"

@@ -30,14 +30,16 @@ class HeadChoice(Choice):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneChoice(Choice):
-    """A library of backbones: `make` is (NAME, channels=..., size=...) -> a `models.backbone.Backbone`.
+    """A library of backbones: `make` is (NAME, channels=..., size=..., **settings) -> a `models.backbone.Backbone`.
 
     Attributes:
+        settings: fields of the section `model` that it takes by name.
         fetch: (NAME) -> its pretrained weights by name and their description; downloads them.
         pretraining: (NAME.TAG, NAME) -> the library's description of these weights: mean, std, size.
         in_file: the weights' file names the network.
     """
 
+    settings: tuple[str, ...] = ()
     fetch: Any
     pretraining: Any
     in_file: bool = False
@@ -45,6 +47,7 @@ class BackboneChoice(Choice):
 
 _CLASSIFIER = ("dropout", "dropout_samples")
 _EMBEDDING = ("pool", "embedding_size", "dropout", "centres", "centre_std", "joint_dropout")
+_RATES = ("drop_path", "backbone_dropout")
 HEADS: dict[str, HeadChoice] = {
     # On pooled features, as timm trains its classifiers: the network's own pool and norm stay in use. Several levels
     # only give maps, which `make` averages.
@@ -71,6 +74,7 @@ POOLS: dict[str, Choice] = {
 BACKBONES: dict[str, BackboneChoice] = {
     "timm": BackboneChoice(
         make="imettk.models.timm_backbone:TimmBackbone",
+        settings=_RATES,
         fetch="imettk.models.fetch:from_timm",
         pretraining="imettk.models.pretraining:of_timm",
     ),
@@ -81,6 +85,7 @@ BACKBONES: dict[str, BackboneChoice] = {
     ),
     "hf-hub": BackboneChoice(
         make="imettk.models.timm_backbone:TimmBackbone",
+        settings=_RATES,
         fetch="imettk.models.fetch:from_hub",
         pretraining="imettk.models.pretraining:of_timm",
         in_file=True,
