@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from imettk import __version__
 from imettk.cli.kaggle_options import add_kaggle
+from imettk.cli.new_options import add_new
 from imettk.errors import ConfigError
 from imettk.recipes import RECIPES
-from imettk.starter.questions import QUESTIONS
 
 EPILOG = "Every field of the recipe can be set, as in `--stages.0.num-epochs 2`; --fields lists them."
 
@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
             name, help=command.purpose, description=command.purpose, allow_abbrev=False, epilog=EPILOG
         )
         _add_options(parser_of_command, command)
-    _add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
+    add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
     doctor = commands.add_parser("doctor", help="show versions, devices, cores and disk, and what is missing")
     doctor.add_argument("--telegram", action="store_true", help="also send a test message")
     doctor.add_argument("--kaggle", action="store_true", help="also sign in to Kaggle")
@@ -103,47 +103,6 @@ def make_parser() -> argparse.ArgumentParser:
     page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: in the first RUN_DIR)")
     add_kaggle(commands.add_parser("kaggle", help="use Kaggle: pack, push, chain, pull, submit, run a kernel here"))
     return parser
-
-
-def pixel_shape(text: str) -> tuple[int, ...]:
-    """Return the numbers of a text such as `137x236`; raise ValueError for any other text."""
-    return tuple(int(number) for number in text.lower().split("x"))
-
-
-def _add_new(new: argparse.ArgumentParser) -> None:
-    """Add the options of `new`."""
-    new.add_argument("name", metavar="NAME", help="write the recipe to NAME.py in this folder")
-    new.add_argument(
-        "--data", type=Path, default=Path("data"), help="the competition's folder, only read (default: %(default)s)"
-    )
-    new.add_argument("--task", dest="question", choices=sorted(QUESTIONS), help="the task, instead of a guess")
-    new.add_argument("--metric", metavar="NAME", help="the competition's metric, as on its page: roc_auc, ...")
-    new.add_argument(
-        "--start",
-        choices=("quick", "strong"),
-        help="a network for a CPU, or for a GPU such as Kaggle's (default: whatever this machine has)",
-    )
-    new.add_argument(
-        "--like", choices=tuple(RECIPES), metavar="RECIPE", help="start from this built-in recipe: %(choices)s"
-    )
-    new.add_argument(
-        "--hold-out", type=float, metavar="SHARE", help="make a test set of this share of the rows, in NAME-data"
-    )
-    new.add_argument("--train-csv", metavar="CSV", help="the training table, or the folder with one folder per label")
-    new.add_argument("--id-column", metavar="COLUMN", help="the column of the training table that names the images")
-    new.add_argument(
-        "--images", metavar="FOLDER", help="the folder of the training images; FOLDER/*.jpg for one type of file"
-    )
-    new.add_argument("--label-column", metavar="COLUMN", help="the column of the training table to learn")
-    new.add_argument(
-        "--pixel-shape",
-        type=pixel_shape,
-        metavar="HEIGHTxWIDTH",
-        help="shape of images whose pixels are in rows of a table, such as 137x236, or 28x28x3 with channels",
-    )
-    new.add_argument(
-        "--group-column", metavar="COLUMN", help="the column whose equal values stay in one fold; none for no groups"
-    )
 
 
 def _add_log(log: argparse.ArgumentParser) -> None:
