@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imettk.cli.kaggle_chain import run_chain, take_into_log
+from imettk.cli.kaggle_chain import run_chain
 from imettk.cli.kaggle_checks import (
     check_fold,
     check_inputs,
@@ -265,7 +265,9 @@ def _submit(arguments: argparse.Namespace) -> int:
     if (arguments.run_dir / "recipe.json").is_file():
         values = {"competition": competition, "submission": number, "public": score.public, "private": score.private}
         write_fact(arguments.run_dir, "lb", **values)
-        take_into_log(arguments.run_dir)
+        from imettk.cli.log import take_into_log
+
+        take_into_log([arguments.run_dir], arguments.run_dir.parent / "log")
     return 0
 
 

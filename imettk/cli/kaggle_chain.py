@@ -224,9 +224,11 @@ def _follow(arguments: argparse.Namespace, kaggle: Kaggle, chains: list[Chain], 
         raise
     finally:
         notifier.close()
+    from imettk.cli.log import take_into_log
+
     for folder, is_new in zip(folders, news, strict=True):
         if is_new:
-            take_into_log(folder)
+            take_into_log([folder], folder.parent / "log")
     return _exit_code(arguments, chains, ends)
 
 
@@ -288,16 +290,3 @@ def _describe_left(arguments: argparse.Namespace, chains: list[Chain], now: floa
         f"not watched any more; these go on at Kaggle: {', '.join(jobs)}\n"
         f"  `{command}` watches again\n  `{command} --stop` deletes them"
     )
-
-
-def take_into_log(folder: Path) -> None:
-    """Import a run into the log beside its folder; if that fails, print the command that does it later."""
-    from imettk.cli.log import import_runs
-
-    if not (folder / "recipe.json").is_file():
-        return
-    try:
-        import_runs([folder], folder.parent / "log")
-    except (UserError, OSError) as error:
-        words = ["imettk", "log", "--store", str(folder.parent / "log"), "import", str(folder)]
-        say(f"not in the log: {error}; run `{shlex.join(words)}` later")

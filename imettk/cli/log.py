@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def import_runs(folders: Sequence[Path], store: Path) -> None:
     with open_ledger(store) as ledger:
         for run in runs:
             say(f"{run.folder}: {run.name}, {ledger.take(run)}")
+
+
+def take_into_log(folders: Sequence[Path], store: Path) -> None:
+    """Import what are run folders among these; if that fails, print the command that does it later."""
+    if not (runs := [folder for folder in folders if (folder / "recipe.json").is_file()]):
+        return
+    try:
+        import_runs(runs, store)
+    except (UserError, OSError) as error:
+        words = ["imettk", "log", "--store", str(store), "import", *map(str, runs)]
+        say(f"not in the log: {error}; run `{shlex.join(words)}` later")
 
 
 def table(entries: Sequence[Entry]) -> str:

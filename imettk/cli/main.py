@@ -289,6 +289,16 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     train(recipe, arguments.data, run, fold=arguments.fold, started=started, other_weights=other_weights)
 
 
+def _try(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
+    """Search over recipes, and import those that are scored into the log beside the run folder."""
+    from imettk.cli.log import take_into_log
+    from imettk.commands.search import Request, search
+
+    request = Request(tuple(arguments.vary), arguments.fold, arguments.halving, arguments.budget)
+    scored = search(recipe, arguments.data, run, request, started=_started())
+    take_into_log(scored, run.path.parent / "log")
+
+
 def _print_fields(recipe: Recipe) -> None:
     """Print every field of a recipe as an option, with its value and type."""
     for name in field_names(recipe):
@@ -304,6 +314,7 @@ RUNNERS = {
     "preflight": _preflight,
     "duplicates": _duplicates,
     "train": _train,
+    "try": _try,
     "validate": _validate,
     "infer": _infer,
     "ensemble": _ensemble,

@@ -257,6 +257,32 @@ def _add_ensemble_options(ensemble: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_try_options(search: argparse.ArgumentParser) -> None:
+    search.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE,VALUE",
+        help="values of a field of the recipe; with several --vary, every combination is a candidate",
+    )
+    search.add_argument(
+        "--halving",
+        action="store_true",
+        help="judge the candidates after a quarter and a half of their steps, and go on with the better half",
+    )
+    search.add_argument(
+        "--budget", type=seconds, metavar="TIME", help="stop in time, as in 90s, 45m or 6h (default: the session's)"
+    )
+
+
+def seconds(text: str) -> float:
+    """Parse a duration such as `90s`, `45m` or `6h` for argparse; raise ValueError for any other text."""
+    number = float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}.get(text[-1:], math.nan)
+    if not 0 < number < math.inf:
+        raise ValueError
+    return number
+
+
 def _add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--processes", type=int, metavar="N", help="share each batch among N processes (default: one per GPU)"
@@ -281,6 +307,10 @@ COMMANDS = {
     "preflight": Command("run every command in miniature, and estimate a whole run, before hours are spent"),
     "train": Command(
         "train one fold or all, for as long as the session lasts; run it again to continue", _add_train_options
+    ),
+    "try": Command(
+        "compare a few recipes on one fold, for as long as the session lasts; run it again to continue",
+        _add_try_options,
     ),
     "validate": Command("predict out of fold with TTA, fit the decision rule, and compute scores"),
     "infer": Command(

@@ -59,7 +59,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     if noise is not None:
         longest = max(trainer.spans, key=lambda span: span.last_step - span.first_step)
         say(describe_noise(noise, longest.config.batch_size))
-    validations = sum(_num_validations(recipe, span) for span in trainer.spans)
+    validations = len(validated_steps(recipe, trainer.spans))
     seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
     usable = recipe.session.limit_seconds - recipe.session.margin_seconds
@@ -96,11 +96,10 @@ def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
 
 def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], validation_seconds: float) -> float:
     """Return the seconds of a fold, from those of a step of each stage and of a validation."""
-    validations = sum(_num_validations(recipe, span) for span in spans)
     steps = [span.last_step - span.first_step for span in spans]
     if recipe.train.average_last:
         steps[-1] += num_steps(spans[-1])  # for BatchNorm's statistics, at most: they need no backward pass
-    return validations * validation_seconds + sum(
+    return len(validated_steps(recipe, spans)) * validation_seconds + sum(
         count * seconds for count, seconds in zip(steps, step_seconds, strict=True)
     )
 
@@ -133,8 +132,13 @@ def _rates(trainer: Trainer) -> np.ndarray:
     return rates
 
 
-def _num_validations(recipe: Recipe, span: Span) -> int:
-    return math.ceil((span.last_step - span.first_step) / validation_interval(span, recipe.train.validate_epochs))
+def validated_steps(recipe: Recipe, spans: list[Span]) -> list[int]:
+    """Return the steps after which a fold is validated; the last one of each stage always is."""
+    steps: list[int] = []
+    for span in spans:
+        interval = validation_interval(span, recipe.train.validate_epochs)
+        steps += [*range(span.first_step + interval, span.last_step, interval), span.last_step]
+    return steps
 
 
 def duration(seconds: float) -> str:

@@ -46,6 +46,7 @@ class _Training:
 
     Attributes:
         other_weights: whether a fold that begins takes the weights of another training.
+        until_step: where each fold pauses, even if there is time left; None goes on to the end.
     """
 
     experiment: Experiment
@@ -54,6 +55,7 @@ class _Training:
     session: Session
     notifier: Notifier | None
     other_weights: bool
+    until_step: int | None
 
     @property
     def processes(self) -> ProcessGroup:
@@ -66,7 +68,14 @@ class _Training:
 
 
 def train(
-    recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, started: float, other_weights: bool = False
+    recipe: Recipe,
+    data_dir: Path,
+    run: RunDir,
+    *,
+    fold: int | None,
+    started: float,
+    other_weights: bool = False,
+    until_step: int | None = None,
 ) -> None:
     """Train a fold, or all of them in turn, until done or until the session must end; `status.json` says which.
 
@@ -75,6 +84,7 @@ def train(
         started: when the session began, on `time.monotonic()`.
         other_weights: start a fold without a checkpoint of this recipe from the weights of another training in the
             inputs, whose checkpoints are otherwise ignored.
+        until_step: pause there, after the validation if one is due; None trains to the end.
 
     Raises:
         MismatchError: the folder holds a checkpoint of another recipe.
@@ -101,7 +111,7 @@ def train(
     )
     notifier = Notifier() if processes.is_main else None
     experiment = Experiment(recipe, run, prepared, compute)
-    training = _Training(experiment, settled, precision, session, notifier, other_weights)
+    training = _Training(experiment, settled, precision, session, notifier, other_weights, until_step)
     stop_listening = session.listen()  # to the end: a signal between two folds, or while a model is written, waits
     training.say(settled.describe())
     if warning is not None:
@@ -150,6 +160,8 @@ def _train_fold(training: _Training, fold: int) -> str | None:
             start = FoldStart(fold, settled, distilled, environment, other)
             trainer = make_trainer(experiment, start, training.session, log.recorder())
             _resume(training, trainer, start, checkpoint)
+            if training.until_step is not None:
+                training.session.limit(training.until_step - trainer.at.step)
             log.begin(trainer, environment)
             # The watchdog keeps the trainer alive: see `Watchdog.stop`.
             held.callback(Watchdog(training.session, lambda: _note_hang(training, trainer, log, fold)).stop)
@@ -246,8 +258,10 @@ def _note_hang(training: _Training, trainer: Trainer, log: FoldLog, fold: int) -
 def _say_result(training: _Training, trainer: Trainer, fold: int, reason: str | None) -> None:
     if unread := training.experiment.prepared.source.unread():
         training.say(f"warning: fold {fold}: {unread} could not be read in this session")
+    progress = f"step {trainer.at.step} of {trainer.num_steps}"
     if reason is None:
         training.say(f"fold {fold}: done after {trainer.at.step} steps")
+    elif trainer.at.step == training.until_step:
+        training.say(f"fold {fold}: {progress}, as far as asked")
     else:
-        progress = f"step {trainer.at.step} of {trainer.num_steps}"
         training.say(f"fold {fold}: paused at {progress} ({reason}); run the same command again to continue")

@@ -61,6 +61,10 @@ class Session:
         if self._steps_left is not None:
             self._steps_left -= 1
 
+    def limit(self, steps: int) -> None:
+        """Stop after this many further steps, or earlier if there was a lower limit."""
+        self._steps_left = steps if self._steps_left is None else min(self._steps_left, steps)
+
     def estimate(self, steps: float) -> float:
         """Return the seconds of so many steps, by the recent ones; 0 before the first."""
         return steps * sum(self._recent) / len(self._recent) if self._recent else 0.0

@@ -265,7 +265,7 @@ def test_the_hint_after_a_failed_import_uses_the_same_log(tmp_path, capsys, monk
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text(to_json(load_recipe("digits")))
     monkeypatch.setattr(runs, "import_runs", busy)
-    platform_chain.take_into_log(tmp_path / "run")
+    runs.take_into_log([tmp_path / "run"], tmp_path / "log")
     hint = capsys.readouterr().out.split("`")[1]
     monkeypatch.undo()
     main(shlex.split(hint)[1:])

@@ -139,3 +139,14 @@ def test_a_clock_that_jumps_changes_nothing(make_trainer, tmp_path, monkeypatch)
     trainer = make_trainer()
     trainer._session = Session(started=time.monotonic(), limit_seconds=3600, margin_seconds=60)
     assert trainer.fit() is None and trainer.at.step == 12
+
+
+def test_the_lower_limit_of_steps_holds():
+    for first, second in ((None, 2), (5, 2), (2, 5)):
+        session = make(Clock(), steps=first)
+        session.limit(second)
+        for step in range(2):
+            assert session.stop_reason() is None, step
+            session.note_step(0.0)
+        assert session.stop_reason() == "step limit of the session"
+        assert session.stop_reason(validation_seconds=0.0) is None
