@@ -236,9 +236,18 @@ def _soup(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
 
 
 def _pseudo(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
-    from imettk.commands.pseudo_label import pseudo
+    from imettk.commands.pseudo_label import make_selection, pseudo
 
-    pseudo(recipe, run, confidence=arguments.confidence, hard=arguments.hard)
+    selection = make_selection(arguments.confidence, arguments.share, arguments.power, hard=arguments.hard)
+    if arguments.rounds is None:
+        pseudo(recipe, run, selection)
+        return
+    from imettk.cli.log import take_into_log
+    from imettk.commands.pseudo_rounds import Request, pseudo_rounds
+
+    request = Request(arguments.rounds, selection, arguments.weight)
+    scored = pseudo_rounds(recipe, arguments.data, run, request, started=_started())
+    take_into_log(scored, run.path.parent / "log")
 
 
 def _neighbours(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from imettk import __version__
 from imettk.cli.kaggle_options import add_kaggle
 from imettk.cli.new_options import add_new
+from imettk.cli.search_options import add_pseudo, add_try
 from imettk.errors import ConfigError
 from imettk.recipes import RECIPES
 
@@ -198,17 +199,6 @@ def _add_neighbours_options(neighbours: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_pseudo_options(pseudo: argparse.ArgumentParser) -> None:
-    pseudo.add_argument(
-        "--confidence",
-        type=float,
-        default=0.8,
-        help="minimum confidence of a row; for regression, 1 minus the largest difference between folds, in standard "
-        "deviations of the targets (default: %(default)s)",
-    )
-    pseudo.add_argument("--hard", action="store_true", help="write answers as targets, instead of probabilities")
-
-
 def _add_duplicates_options(duplicates: argparse.ArgumentParser) -> None:
     duplicates.add_argument(
         "--limit",
@@ -257,32 +247,6 @@ def _add_ensemble_options(ensemble: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_try_options(search: argparse.ArgumentParser) -> None:
-    search.add_argument(
-        "--vary",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE,VALUE",
-        help="values of a field of the recipe; with several --vary, every combination is a candidate",
-    )
-    search.add_argument(
-        "--halving",
-        action="store_true",
-        help="judge the candidates after a quarter and a half of their steps, and go on with the better half",
-    )
-    search.add_argument(
-        "--budget", type=seconds, metavar="TIME", help="stop in time, as in 90s, 45m or 6h (default: the session's)"
-    )
-
-
-def seconds(text: str) -> float:
-    """Parse a duration such as `90s`, `45m` or `6h` for argparse; raise ValueError for any other text."""
-    number = float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}.get(text[-1:], math.nan)
-    if not 0 < number < math.inf:
-        raise ValueError
-    return number
-
-
 def _add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--processes", type=int, metavar="N", help="share each batch among N processes (default: one per GPU)"
@@ -310,7 +274,7 @@ COMMANDS = {
     ),
     "try": Command(
         "compare a few recipes on one fold, for as long as the session lasts; run it again to continue",
-        _add_try_options,
+        add_try,
     ),
     "validate": Command("predict out of fold with TTA, fit the decision rule, and compute scores"),
     "infer": Command(
@@ -322,7 +286,7 @@ COMMANDS = {
     "soup": Command("average the weights of several runs, if that gains out of fold", _add_members, takes_pseudo=False),
     "pseudo": Command(
         "write test images with confident predictions as more rows to train on",
-        _add_pseudo_options,
+        add_pseudo,
         takes_pseudo=False,
     ),
     "neighbours": Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from imettk.config import ExtraTable, Recipe
 from imettk.errors import ConfigError, MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pseudo import PSEUDO, PSEUDO_CSV
+from imettk.postprocess.pseudo import CONFIDENCE, Selection
 from imettk.tracking.run_dir import RunDir
 
 
-def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False) -> None:
+def pseudo(recipe: Recipe, run: RunDir, selection: Selection) -> None:
     """Write `pseudo.csv`, in the format of the training table, and `pseudo.safetensors`, what each fold is to learn.
 
     The predictions of a fold come from the models that have not seen its validation rows, and so does the choice of the
@@ -20,17 +22,38 @@ def pseudo(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool = False
     most of these folds give it.
 
     Args:
-        confidence: see `row_confidence`, `rank_confidence` and, for numbers, `agreement`; in [0.5, 1). Where neighbours
-            decide, similarity to the nearest image.
-        hard: learn the answers, as is always done where neighbours decide; else the probabilities.
+        selection: see `row_confidence`, `rank_confidence` and, for numbers, `agreement`; where neighbours decide, the
+            confidence is the similarity to the nearest image, and answers are learned in any case. Without a confidence
+            and a share, the default confidence holds; without a power, probabilities stay as they are.
 
     Raises:
-        ConfigError: the confidence is out of range, the rule gives no confidence, or only one fold predicted numbers.
+        ConfigError: the rule gives no confidence, or only one fold predicted numbers.
         MissingFileError: no fold has predicted the test set, or there is no rule.
     """
-    if not 0.5 <= confidence < 1:
+    if selection.confidence is None and selection.share is None:
+        selection = replace(selection, confidence=CONFIDENCE)
+    judge_of(recipe).pseudo_labels(run, replace(selection, power=selection.power or 1.0))
+
+
+def make_selection(
+    confidence: float | None, share: float | None, power: float | None, *, hard: bool = False
+) -> Selection:
+    """Return the selection that options ask for; None is an option that is not given.
+
+    Raises:
+        ConfigError: an option is out of range, or contradicts another.
+    """
+    if confidence is not None and not 0.5 <= confidence < 1:
         raise ConfigError(f"--confidence must be in [0.5, 1), got {confidence:g}")
-    judge_of(recipe).pseudo_labels(run, confidence=confidence, hard=hard)
+    if share is not None and not 0 < share <= 1:
+        raise ConfigError(f"--share must be in (0, 1], got {share:g}")
+    if power is not None and not 0 < power < math.inf:
+        raise ConfigError(f"--power must be above 0, got {power:g}")
+    if confidence is not None and share is not None:
+        raise ConfigError("--confidence and --share both say which rows are taken: give one of them")
+    if hard and power not in (None, 1):
+        raise ConfigError("--power is of probabilities, and --hard learns answers: give one of them")
+    return Selection(confidence, share, power, hard)
 
 
 def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:

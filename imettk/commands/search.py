@@ -32,6 +32,7 @@ from imettk.experiment.candidates import (
     parse_vary,
     read_search,
 )
+from imettk.experiment.in_time import longest_validation
 from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
 from imettk.experiment.teacher import with_teacher
 from imettk.progress import say
@@ -239,8 +240,7 @@ def _score_all(work: _Work) -> Iterator[Path]:
     """Score the candidates that are trained to the end, as far as time allows; yield the folder of each."""
     for candidate in work.search.unscored():
         recipe, run = work.recipes[candidate.name], work.run_of(candidate)
-        seconds = max(event["seconds"] for event in work.validations(candidate))
-        if not work.fits(seconds * len(recipe.predict.views)):
+        if not work.fits(longest_validation(run, work.search.fold) * len(recipe.predict.views)):
             return
         say(f"{candidate.title}:")
         try:

@@ -29,6 +29,7 @@ from imettk.inference.predictor import Predictions
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.metrics import METRICS
 from imettk.models.heads import Outputs
+from imettk.postprocess.pseudo import Selection
 from imettk.postprocess.ranking import Ranked
 from imettk.progress import say
 from imettk.tracking.files import sha256
@@ -138,11 +139,9 @@ class RankingJudge(Judge):
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         return _RankingAnswerer(self.recipe, data_dir, run, folds, labels)
 
-    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
-        if self.recipe.ranking.by == "neighbours":
-            pseudo_identities(self.recipe, run, similarity=confidence)
-        else:
-            pseudo_classes(self.recipe, run, confidence=confidence, hard=hard)
+    def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
+        write = pseudo_identities if self.recipe.ranking.by == "neighbours" else pseudo_classes
+        write(self.recipe, run, selection, out=out)
 
     def ensemble(
         self, data_dir: Path, run: RunDir, *, members: list[Path], method: str, weights: list[float] | None

@@ -29,6 +29,7 @@ from imettk.inference.predictor import Predictions
 from imettk.metrics import METRICS
 from imettk.models.heads import Outputs
 from imettk.postprocess.fitters import RuleFitter
+from imettk.postprocess.pseudo import Selection
 from imettk.tracking.run_dir import RunDir
 
 
@@ -129,8 +130,8 @@ class RuleJudge(Judge):
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         return _RuleAnswerer(self.recipe, data_dir, run, folds, labels)
 
-    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
-        pseudo_by_rule(self.recipe, run, confidence=confidence, hard=hard)
+    def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
+        pseudo_by_rule(self.recipe, run, selection, out=out)
 
     def oof_judge(self, prepared: Prepared) -> OofJudge:
         return OofJudge(self.recipe, prepared)

@@ -18,6 +18,7 @@ from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import RULE
 from imettk.inference.predictor import Predictions
 from imettk.models.heads import Outputs
+from imettk.postprocess.pseudo import Selection
 from imettk.tracking.run_dir import RunDir
 
 Answers = list[list[str]]  # labels (or other cells) of each row
@@ -96,8 +97,8 @@ class Judge(ABC):
         """Return an answerer of single pictures, which has found all that it needs before anything is predicted."""
 
     @abstractmethod
-    def pseudo_labels(self, run: RunDir, *, confidence: float, hard: bool) -> None:
-        """Write the test rows of which models are sure, as rows to train on."""
+    def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
+        """Write the test rows of which models are sure, as rows to train on, into the run folder or another."""
 
     @abstractmethod
     def ensemble(

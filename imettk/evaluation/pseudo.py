@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from imettk.config import Recipe
@@ -9,12 +11,13 @@ from imettk.data.label_cells import as_table
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.embeddings import read_fold_files
 from imettk.evaluation.members import OOF, TEST
+from imettk.evaluation.pseudo_choice import choose_selections
 from imettk.evaluation.rules import rule_from_json
 from imettk.experiment.rule_file import read_rule
 from imettk.files import write_atomically
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.inference.retrieval import find_neighbours
-from imettk.postprocess.pseudo import agreement
+from imettk.postprocess.pseudo import CONFIDENCE, Selection, agreement
 from imettk.postprocess.rule import Likeliest, Rule
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -22,8 +25,11 @@ from imettk.tracking.run_dir import RunDir
 PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
 
 
-def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
+def pseudo_by_rule(recipe: Recipe, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
     """Write the answers of the rule that `validate` fitted, where it is sure.
+
+    Args:
+        out: the folder for them; None is the run folder.
 
     Raises:
         ConfigError: several images give one answer.
@@ -34,39 +40,64 @@ def pseudo_by_rule(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool
         )
     folds, files = _read_folds(run)
     content = read_rule(run, recipe, files[0].values["labels"], folds)
-    _keep_sure(recipe, run, rule_from_json(recipe, content), confidence, hard)
+    _keep_sure(recipe, run, rule_from_json(recipe, content), selection, out)
 
 
-def pseudo_classes(recipe: Recipe, run: RunDir, *, confidence: float, hard: bool) -> None:
+def pseudo_classes(recipe: Recipe, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
     """Write the most likely class of rows of which a classifier is sure, even if neighbours rank the answers."""
-    _keep_sure(recipe, run, Likeliest(), confidence, hard)
+    _keep_sure(recipe, run, Likeliest(), selection, out)
 
 
-def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, confidence: float, hard: bool) -> None:
+def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, selection: Selection, out: Path | None) -> None:
     folds, files = _read_folds(run)
     ids, labels = files[0].ids, tuple(files[0].values["labels"])
-    probs, targets = np.stack([predictions.merged for predictions in files]), []
-    for of_fold in probs:
-        answers = rule.decisions(rule.apply(of_fold)) if hard else None
-        targets.append(of_fold if answers is None else recipe.task.soft_answers(answers, of_fold.shape[1]))
-    levels = _levels(run, rule, probs, folds)
-    sure = levels >= confidence
+    probs = np.stack([predictions.merged for predictions in files])
+    chosen = [(selection, rule)] * len(folds)
+    if selection.is_open:
+        chosen = choose_selections(recipe, run, rule, folds, selection)
+    levels = _levels(run, [of_fold for _, of_fold in chosen], probs, folds)
+    groups = tuple(files[0].values.get("label_groups", ()))
+    parts = list(zip(chosen, probs, levels, strict=True))
+    sure = np.stack([picked.take(level, _likeliest(recipe, part)) for (picked, _), part, level in parts])
+    targets = np.stack([_targets(recipe, of_fold, part, picked, groups) for (picked, of_fold), part, _ in parts])
     rows = np.flatnonzero(sure.any(0))
     cells = _cells(files, rule, sure, rows, labels, recipe) if len(rows) else []
     values = {"labels": list(labels), "folds": folds, "kind": "pseudo", "sure": sure[:, rows].tolist()}
-    predictions = Predictions(ids[rows], np.stack(targets)[:, rows], values)
-    _write(recipe, run, cells, predictions, levels.max(0), confidence)
+    predictions = Predictions(ids[rows], targets[:, rows], values)
+    least = min(picked.confidence or 0.0 for picked, _ in chosen)
+    _write(recipe, run, cells, predictions, levels=levels.max(0), confidence=least, out=out)
 
 
-def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.ndarray:
+def _likeliest(recipe: Recipe, probs: np.ndarray) -> np.ndarray:
+    """Return the likeliest label of each row, int64 (N,); numbers are of one kind."""
+    return np.zeros(len(probs), np.int64) if recipe.task.numeric else recipe.task.label_probs(probs).argmax(1)
+
+
+def _targets(
+    recipe: Recipe, rule: Rule, probs: np.ndarray, selection: Selection, label_groups: tuple[str, ...]
+) -> np.ndarray:
+    """Return what a fold learns of its own predictions, float (N, O)."""
+    if selection.hard:
+        return recipe.task.soft_answers(rule.decisions(rule.apply(probs)), probs.shape[1])
+    if selection.power in (1, None):
+        return probs
+    if recipe.task.numeric:
+        raise ConfigError("--power is of probabilities, and this recipe predicts numbers: leave it out")
+    return recipe.task.sharpen(probs, selection.power, label_groups)
+
+
+def _levels(run: RunDir, rules: list[Rule], probs: np.ndarray, folds: list[int]) -> np.ndarray:
     """Return how sure each fold is of each row, float (F, N), from predictions (F, N, O).
+
+    Args:
+        rules: of the folds, (F,).
 
     Raises:
         ConfigError: the rule knows no doubt, or a single fold has none to agree with.
     """
-    if not rule.sure_by_agreement:
+    if not rules[0].sure_by_agreement:
         try:
-            return np.stack([rule.confidence(of_fold) for of_fold in probs])
+            return np.stack([rule.confidence(of_fold) for rule, of_fold in zip(rules, probs, strict=True)])
         except ConfigError as error:
             raise ConfigError(f"{run.path}: {error}") from None
     if len(folds) < 2:
@@ -79,12 +110,16 @@ def _levels(run: RunDir, rule: Rule, probs: np.ndarray, folds: list[int]) -> np.
     return np.tile(agreement(probs, spread), (len(folds), 1))
 
 
-def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None:
+def pseudo_identities(recipe: Recipe, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
     """Write rows whose nearest image of known identity, among those that a fold trains on, is near enough.
 
     Raises:
+        ConfigError: there are no probabilities for a share or a power.
         MissingFileError: the test set has not been embedded.
     """
+    if selection.share is not None or selection.power not in (1, None):
+        raise ConfigError("--share and --power are of probabilities, and here neighbours answer: give --confidence")
+    similarity = CONFIDENCE if selection.confidence is None else selection.confidence
     files = read_fold_files(run.path, run.inputs)
     answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []
     for fold, file in files.items():
@@ -107,16 +142,25 @@ def pseudo_identities(recipe: Recipe, run: RunDir, *, similarity: float) -> None
         "sure": (by_fold[:, rows] >= 0).tolist(),
     }
     classes = by_fold[:, rows, None].astype(np.float32)
-    _write(recipe, run, cells, Predictions(ids[rows], classes, values), np.max(levels, axis=0), similarity)
+    best = np.max(levels, axis=0)
+    _write(recipe, run, cells, Predictions(ids[rows], classes, values), levels=best, confidence=similarity, out=out)
 
 
 def _write(
-    recipe: Recipe, run: RunDir, cells: list[list[str]], found: Predictions, levels: np.ndarray, confidence: float
+    recipe: Recipe,
+    run: RunDir,
+    cells: list[list[str]],
+    found: Predictions,
+    *,
+    levels: np.ndarray,
+    confidence: float,
+    out: Path | None,
 ) -> None:
     """Write the csv and the file beside it; raise `ConfigError` if no row is sure.
 
     Args:
         levels: how sure the surest fold is of each test row, float (N,).
+        out: the folder for both; None is the run folder.
     """
     if not len(levels):
         raise ConfigError(f"the test set that {run.path} has predicted is empty: there is no row to be sure of")
@@ -126,13 +170,15 @@ def _write(
             f"as {np.quantile(levels, 0.9):.3g}, half of them as {np.median(levels):.3g}"
         )
     frame = as_table(found.ids.tolist(), cells, recipe.table)
-    run.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.path / PSEUDO_CSV, frame.to_csv(index=False).encode())
-    save_predictions(run.path / PSEUDO, found)
+    folder = run.path if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / PSEUDO_CSV, frame.to_csv(index=False).encode())
+    save_predictions(folder / PSEUDO, found)  # last: whoever finds it has both
     sure = zip(found.values["folds"], found.values["sure"], strict=True)
     counts = ", ".join(f"fold {fold}: {sum(rows)}" for fold, rows in sure)
-    say(f"{run.path / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
-    say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
+    say(f"{folder / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
+    if out is None:
+        say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
 
 
 def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:

@@ -9,6 +9,9 @@ from imettk.experiment.predictions import TrainedModels, evaluate
 from imettk.experiment.prepared import ImageRows
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
+from imettk.tracking.journal import read_journal
+from imettk.tracking.run_dir import RunDir
+from imettk.tracking.summary import find_journals
 
 WARM_BATCHES, TIMED_BATCHES = 1, 3
 
@@ -44,6 +47,13 @@ def predict_in_time(
         predictions = models.predict(fold, "test", images, views=chosen, until=end)
         cost = (time.monotonic() - started) / max(1, num_images * len(chosen))
         yield fold, predictions
+
+
+def longest_validation(run: RunDir, fold: int) -> float:
+    """Return the seconds of the longest validation while a fold trained, in one view; 0 if none is recorded."""
+    path = find_journals([run.path, *run.inputs]).get(fold)
+    events = [] if path is None else read_journal(path)
+    return max((event["seconds"] for event in events if event["event"] == "validate"), default=0.0)
 
 
 def _measure(models: TrainedModels, fold: int, images: ImageRows) -> float:

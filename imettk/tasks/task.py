@@ -200,6 +200,25 @@ class Task(ABC):
         """Return the probability of each label, (N, C), from the network's outputs, (N, O)."""
         return probs
 
+    def sharpen(self, probs: np.ndarray, power: float, label_groups: tuple[str, ...]) -> np.ndarray:
+        """Return probabilities (N, O) raised to a power and normalised again; above 1 it makes them more certain.
+
+        Those that exclude each other are normalised together, others each with its complement. It divides a softmax's
+        temperature by the power.
+
+        Args:
+            label_groups: group of each label, (C,).
+        """
+        raised = probs.astype(np.float64) ** power
+        if self.sums_to_one:
+            total = raised.sum(1, keepdims=True)
+        elif parts := self.parts(label_groups):
+            starts = np.cumsum((0, *parts[:-1]))
+            total = np.repeat(np.add.reduceat(raised, starts, axis=1), parts, axis=1)
+        else:
+            total = raised + (1 - probs.astype(np.float64)) ** power
+        return np.asarray(raised / total, probs.dtype)
+
     def cells(self, answers: np.ndarray, labels: Sequence[str]) -> list[list[str]]:
         """Return the labels of each answer, as a submission's cells name them."""
         return [[labels[label] for label in self.labels_of(answer).tolist()] for answer in answers]

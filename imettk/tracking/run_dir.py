@@ -22,6 +22,7 @@ DUPLICATE_GROUPS = "duplicate_groups.csv"  # this and the next two are written b
 DROPPED = "duplicates_dropped.csv"
 KNOWN_ANSWERS = "known_answers.csv"
 LABEL_SCORES = "label_scores.csv"
+PREPARED = ("table.json", "folds.csv", BAD_IMAGES, DUPLICATE_GROUPS, DROPPED, KNOWN_ANSWERS)
 JUDGED = "judged.safetensors"  # what the metric judges of each out-of-fold row, for comparisons with other runs
 CURVES = "curves.json"  # this and the next are written by `validate` for the report
 ERRORS = "errors.json"
@@ -32,11 +33,15 @@ class RunDir:
     """A run folder, which is written to, and any number of `inputs`, which are only read.
 
     A file is taken from the run folder if it has one, otherwise from the inputs.
+
+    Args:
+        prepared: folders of which only the prepared data is taken, after all others: their trainings are of other runs.
     """
 
-    def __init__(self, path: Path, inputs: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, inputs: Sequence[Path] = (), *, prepared: Sequence[Path] = ()) -> None:
         self.path = path
         self.inputs = tuple(inputs)
+        self._prepared = tuple(prepared)
         for folder in self.inputs:
             if not folder.is_dir():
                 raise MissingFileError(f"--inputs: {folder} is not a folder")
@@ -64,6 +69,8 @@ class RunDir:
         if (own := self.path / name).is_file():
             return own
         attached = [folder / name for folder in self.inputs if (folder / name).is_file()]
+        if not attached and (name in PREPARED or name.startswith(f"{CACHE}/")):
+            attached = [folder / name for folder in self._prepared if (folder / name).is_file()]
         if not attached:
             places = " or ".join(str(folder) for folder in (self.path, *self.inputs))
             raise MissingFileError(f"{name} is not in {places}: run `imettk {written_by}` first, which writes it")

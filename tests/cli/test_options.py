@@ -6,7 +6,7 @@ import pytest
 from tiny import code_of
 
 from imettk.cli.main import RUNNERS
-from imettk.cli.options import COMMANDS, make_parser, seconds, split_overrides
+from imettk.cli.options import COMMANDS, make_parser, split_overrides
 from imettk.kaggle.kernel import COMMANDS as KERNEL_COMMANDS
 
 
@@ -43,12 +43,3 @@ def test_the_similarity_of_duplicates_is_an_option(tmp_path, capsys):
 def test_an_option_of_another_command_is_named(capsys):
     assert code_of("train", "digits", "--similarity", "0.95") == 2
     assert capsys.readouterr().err == "imettk: --similarity belongs to duplicates: `imettk train` has no such option\n"
-
-
-def test_a_budget_is_a_number_with_a_unit(capsys):
-    assert [seconds(text) for text in ("90s", "45m", "1.5h")] == [90, 2700, 5400]
-    for text in ("6", "h", "-1h", "6d", "nanh", "infs", ""):
-        with pytest.raises(ValueError):
-            seconds(text)
-    assert code_of("try", "digits", "--budget", "6") == 2
-    assert "argument --budget: invalid seconds value: '6'" in capsys.readouterr().err

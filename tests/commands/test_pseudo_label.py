@@ -104,6 +104,36 @@ def test_each_fold_has_its_own_targets_and_its_own_sure_rows(made, capsys, confi
     assert f"`imettk prepare RECIPE --pseudo {folder}`" in text
 
 
+def test_a_share_of_each_label_and_a_power(made):
+    folder, probs = made
+    run("pseudo", "--run-dir", folder, "--share", 0.25, "--power", 2)
+    file = load_predictions(folder / "pseudo.safetensors")
+    places = [IDS.index(name) for name in file.ids]
+    for number, each in enumerate(probs.values()):
+        levels = np.array([min(abs(logit(row) - logit(THRESHOLDS))) for row in each])
+        taken = []
+        for label in range(3):
+            rows = np.flatnonzero(each.argmax(1) == label)
+            taken += sorted(rows, key=lambda row: -levels[row])[: -(-len(rows) // 4)]
+        assert [place for place, sure in zip(places, file.values["sure"][number], strict=True) if sure] == sorted(taken)
+        double = 1 / (1 + np.exp(-2 * logit(each[places])))
+        np.testing.assert_allclose(file.probs[number], double, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--confidence", 1], "--confidence must be in [0.5, 1), got 1"),
+        (["--share", 0], "--share must be in (0, 1], got 0"),
+        (["--power", 0], "--power must be above 0, got 0"),
+        (["--share", 0.5, "--confidence", 0.8], "--confidence and --share both say which rows are taken"),
+        (["--hard", "--power", 2], "--power is of probabilities, and --hard learns answers"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(made, capsys, options, line):
+    assert line in refused(capsys, "pseudo", "--run-dir", made[0], *options)
+
+
 @pytest.mark.parametrize("hard", [False, True])
 def test_classes_are_sure_by_their_probability(tmp_path, hard):
     base = digits()

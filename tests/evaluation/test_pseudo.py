@@ -13,6 +13,7 @@ from imettk.config.own import register_source
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.pseudo import pseudo_by_rule, pseudo_classes
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
+from imettk.postprocess.pseudo import Selection
 from imettk.postprocess.rule import Rule
 from imettk.tracking.run_dir import RunDir
 
@@ -86,7 +87,7 @@ def class_probs(seed=0):
 def test_a_users_own_rule_with_a_confidence_says_which_rows_are_sure(tmp_path, hard):
     probs = label_probs()
     run = run_of(tmp_path, probs, {"kind": "sure"})
-    pseudo_by_rule(recipe_of("recipe:sure"), run, confidence=0.4, hard=hard)
+    pseudo_by_rule(recipe_of("recipe:sure"), run, Selection(confidence=0.4, hard=hard))
     ids, cells, targets, sure = made(run)
     expected = np.array([part.min(1) >= 0.4 for part in probs])
     rows = np.flatnonzero(expected.any(0))
@@ -101,7 +102,7 @@ def test_a_users_own_rule_with_a_confidence_says_which_rows_are_sure(tmp_path, h
 def test_a_rule_without_a_confidence_is_one_line_with_the_run(tmp_path):
     run = run_of(tmp_path, label_probs(), {"kind": "plain"})
     with pytest.raises(ConfigError) as caught:
-        pseudo_by_rule(recipe_of("recipe:plain"), run, confidence=0.9, hard=False)
+        pseudo_by_rule(recipe_of("recipe:plain"), run, Selection(confidence=0.9, hard=False))
     line = "pseudo labels need confidences of answers, and the rule plain has no confidence()"
     assert str(caught.value) == f"{tmp_path}: {line}"
 
@@ -110,7 +111,7 @@ def test_a_rule_without_a_confidence_is_one_line_with_the_run(tmp_path):
 def test_a_classifier_whose_answers_are_ranked_is_as_sure_as_its_likeliest_class(tmp_path, hard):
     probs = class_probs()
     run, recipe = run_of(tmp_path, probs), recipe_of("rank", "multiclass", ranking=RankConfig(by="probs"))
-    pseudo_classes(recipe, run, confidence=0.9, hard=hard)
+    pseudo_classes(recipe, run, Selection(confidence=0.9, hard=hard))
     ids, cells, targets, sure = made(run)
     expected = np.array([part.max(1) >= 0.9 for part in probs])
     rows = np.flatnonzero(expected.any(0))
@@ -126,7 +127,7 @@ def test_shares_are_of_all_test_rows_and_not_of_the_sure_ones_alone(tmp_path):
     probs = label_probs(3)[0]
     shares = (0.5, 0.25, 0.75)
     run = run_of(tmp_path, [probs], {"kind": "share", "shares": shares, "min_labels": 0})
-    pseudo_by_rule(recipe_of("share"), run, confidence=0.7, hard=True)
+    pseudo_by_rule(recipe_of("share"), run, Selection(confidence=0.7, hard=True))
     ids, cells, targets, _ = made(run)
     chosen = np.zeros((ROWS, 3), bool)
     for label, share in enumerate(shares):
@@ -140,7 +141,7 @@ def test_a_confidence_that_no_row_reaches_is_one_line_with_one_that_some_do(tmp_
     probs = class_probs()
     run = run_of(tmp_path, probs, {"kind": "argmax"})
     with pytest.raises(ConfigError) as caught:
-        pseudo_by_rule(recipe_of("argmax", "multiclass"), run, confidence=1.5, hard=False)
+        pseudo_by_rule(recipe_of("argmax", "multiclass"), run, Selection(confidence=1.5, hard=False))
     tenth, half = np.quantile(np.max([part.max(1) for part in probs], axis=0), [0.9, 0.5])
     assert str(caught.value) == (
         "no test row is as sure as 1.5 in any fold: lower --confidence; a tenth of the rows is as sure "
@@ -153,6 +154,6 @@ def test_folds_of_other_rows_are_refused_and_so_is_a_run_without_predictions(tmp
     recipe = recipe_of("argmax", "multiclass")
     run = run_of(tmp_path / "other", class_probs(), {"kind": "argmax"}, ids=[IDS, IDS[::-1].copy()])
     with pytest.raises(MismatchError, match=r"fold1/test\.safetensors has other rows or labels than fold0's"):
-        pseudo_by_rule(recipe, run, confidence=0.5, hard=False)
+        pseudo_by_rule(recipe, run, Selection(confidence=0.5, hard=False))
     with pytest.raises(MissingFileError, match=r"holds no fold\*/test\.safetensors: run `imettk infer` first"):
-        pseudo_classes(recipe, RunDir(tmp_path / "none"), confidence=0.5, hard=False)
+        pseudo_classes(recipe, RunDir(tmp_path / "none"), Selection(confidence=0.5, hard=False))

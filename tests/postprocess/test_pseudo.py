@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imettk.postprocess.pseudo import agreement, rank_confidence, row_confidence
+from imettk.postprocess.pseudo import Selection, agreement, rank_confidence, row_confidence, surest, worth
 
 
 def odds(value):
@@ -82,3 +82,28 @@ def test_numbers_are_as_sure_as_models_are_near_each_other():
         apart = [np.sqrt(np.mean((predictions - predictions.mean()) ** 2)) for predictions in numbers[:, row].T]
         assert confidences[row] == pytest.approx(1 - max(apart[0] / 2, apart[1] / 100))
     assert (agreement(np.ones((4, 3, 1)), np.zeros(1)) == 1).all()
+
+
+def test_the_surest_rows_of_each_label_are_taken():
+    rng = np.random.default_rng(1)
+    levels, labels = rng.random(50), rng.integers(0, 4, 50)
+    sure = surest(levels, labels, 0.3)
+    for label in range(4):
+        rows = sorted(np.flatnonzero(labels == label), key=lambda row: -levels[row])
+        assert sorted(np.flatnonzero(sure & (labels == label))) == sorted(rows[: int(np.ceil(0.3 * len(rows)))])
+    assert surest(levels, labels, 1.0).all()
+    assert Selection(None, 0.3).take(levels, labels).tolist() == sure.tolist()
+    assert Selection(0.8, 0.3).take(levels, labels).tolist() == (levels >= 0.8).tolist()
+
+
+def test_errors_cost_more_than_rows():
+    right = np.array([1.0, 1.0, 1.0, 0.0, 0.5])
+    assert worth(np.array([1, 1, 1, 0, 0], bool), right) == 3
+    assert worth(np.array([1, 1, 1, 1, 0], bool), right) == 4 * (1 - 2 / 4) ** 2
+    assert worth(np.array([0, 0, 0, 1, 1], bool), right) == 0 == worth(np.zeros(5, bool), right)
+
+
+def test_a_selection_is_open_until_rows_and_power_are_known():
+    for selection in (Selection(None), Selection(0.8, power=None), Selection(None, 0.5, None)):
+        assert selection.is_open
+    assert not Selection().is_open and not Selection(None, 0.5).is_open

@@ -49,3 +49,21 @@ def test_smoothing_towards_even_shares_is_even_smoothing(name):
     torch.testing.assert_close(task.smooth_towards(soft, 0.3, even), task.smooth(soft, 0.3))
     prior = torch.tensor([0.7, 0.2, 0.1])
     torch.testing.assert_close(task.smooth_towards(soft, 0.3, prior)[0], torch.tensor([0.91, 0.06, 0.03]))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_a_power_is_a_softmaxs_temperature(power):
+    """It holds for a softmax, for one of each question, and for a sigmoid of each output."""
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 5)) * 3)
+    groups = ("a", "a", "b", "b", "b")
+    parts = [logits[:, :2], logits[:, 2:]]
+    expected = {
+        "multiclass": (logits.softmax(1), (power * logits).softmax(1)),
+        "questions": [torch.cat([(k * part).softmax(1) for part in parts], 1) for k in (1, power)],
+        "multilabel": (logits.sigmoid(), (power * logits).sigmoid()),
+        "ordinal": (logits.sigmoid(), (power * logits).sigmoid()),
+    }
+    for name, (plain, sharpened) in expected.items():
+        ours = TASKS[name].sharpen(plain.numpy().astype(np.float32), power, groups)
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, sharpened.numpy(), rtol=2e-5, atol=1e-7, err_msg=name)
