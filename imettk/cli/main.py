@@ -245,6 +245,7 @@ def _pseudo(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.cli.log import take_into_log
     from imettk.commands.pseudo_rounds import Request, pseudo_rounds
 
+    _note_one_process(recipe)
     request = Request(arguments.rounds, selection, arguments.weight)
     scored = pseudo_rounds(recipe, arguments.data, run, request, started=_started())
     take_into_log(scored, run.path.parent / "log")
@@ -303,9 +304,19 @@ def _try(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.cli.log import take_into_log
     from imettk.commands.search import Request, search
 
+    _note_one_process(recipe)
     request = Request(tuple(arguments.vary), arguments.fold, arguments.halving, arguments.budget)
     scored = search(recipe, arguments.data, run, request, started=_started())
     take_into_log(scored, run.path.parent / "log")
+
+
+def _note_one_process(recipe: Recipe) -> None:
+    """Print a note if `train` would share its batches among several processes, and this command does not."""
+    from imettk.cli.launch import choose_num_processes
+    from imettk.progress import say
+
+    if (count := choose_num_processes(recipe.session.num_processes, recipe.session.device)) > 1:
+        say(f"note: this command trains in one process, where `imettk train` would start {count}")
 
 
 def _print_fields(recipe: Recipe) -> None:

@@ -37,6 +37,7 @@ from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import JUDGED, RunDir
+from imettk.tracking.summary import write_fact
 
 FILE = "rounds.json"  # the options of the chain
 
@@ -147,10 +148,13 @@ def _make_rounds(chain: _Chain) -> int | None:
         if not all(step(chain, number) for step in (_label, _train, _score)):
             return None
         paired = compare_runs(chain.round(number - 1).path, chain.round(number).path)
-        say(
-            f"round {number}: {paired.title} {paired.second:.4f}, {paired.difference:+.4f} to round {number - 1}, 95% "
-            f"interval {paired.low:+.4f} to {paired.high:+.4f} ({verdict_of(paired)})"
+        gain = (
+            f"{paired.title} {paired.second:.4f}, {paired.difference:+.4f} to round {number - 1}, 95% interval "
+            f"{paired.low:+.4f} to {paired.high:+.4f} ({verdict_of(paired)})"
         )
+        say(f"round {number}: {gain}")
+        if (path := chain.round(number).path) in chain.scored:
+            write_fact(path, "note", text=f"pseudo round {number}: {gain}")
         if not (paired.difference > 0 if paired.higher else paired.difference < 0):
             say(f"round {number} does not gain: the rounds end here, and round {number - 1} counts")
             return number - 1

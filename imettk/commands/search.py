@@ -1,8 +1,8 @@
 """`try`: a search over a few recipes on one fold that any session may stop, and any later one continues.
 
 Either a fixed grid, or successive halving (Jamieson and Talwalkar, arXiv 1502.07943): all candidates train for a
-quarter of their schedule, the better half of them to a half, the better half of these to the end. No library of
-hyperparameter search is behind it: those keep trials in a database of their own, and begin a trial anew that was cut
+quarter of their schedule, the better half of them to a half, the better half of these to the end. No library for
+hyperparameter search is used: those keep their trials in a database of their own, and restart a trial that was cut
 short. Here a checkpoint resumes at any step with the same bits, so a rung costs only the steps that it adds, a
 candidate is a run folder that `train` may continue, and the state of a search is a small file of scores.
 """

@@ -1,9 +1,11 @@
 """The command line: help, list of fields, and exit codes."""
 
+from dataclasses import replace
+
 import pytest
 from tiny import code_of
 
-from imettk.cli.main import main
+from imettk.cli.main import _note_one_process, main
 from imettk.config.fields import field_names
 from imettk.recipes.digits import digits
 
@@ -54,3 +56,10 @@ def test_a_missing_fold_is_one_line(digits_data, tmp_path, capsys):
         code_of("train", "digits", "--data", str(digits_data / "data"), "--run-dir", str(tmp_path), "--fold", "3") == 2
     )
     assert "--fold must be in [0, 3), got 3" in capsys.readouterr().err
+
+
+def test_a_command_that_trains_in_one_process_says_so_where_train_takes_several(capsys):
+    recipe = digits()
+    for count, note in ((2, "note: this command trains in one process, where `imettk train` would start 2\n"), (1, "")):
+        _note_one_process(replace(recipe, session=replace(recipe.session, num_processes=count)))
+        assert capsys.readouterr().out == note

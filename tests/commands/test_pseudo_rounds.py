@@ -58,7 +58,6 @@ def weights(folder: Path) -> dict[str, dict[str, bytes]]:
 def test_rounds_end_the_same_after_a_kill_and_each_learns_what_the_one_before_labelled(
     teacher, digits_data, forks, tmp_path, always, logged, capsys
 ):
-    # The path of the labels is part of a recipe, so both chains run in the same folder.
     folder, kept = tmp_path / "run", tmp_path / "kept"
     words = ["pseudo", "--data", digits_data / "data", "--run-dir", folder, *ASKED]
     shutil.copytree(teacher, folder)
@@ -66,6 +65,8 @@ def test_rounds_end_the_same_after_a_kill_and_each_learns_what_the_one_before_la
     text = capsys.readouterr().out
     assert "round 2: F2 0.6000, +0.1000 to round 1, 95% interval -0.1000 to +0.3000 (equal)" in text
     assert f"the best is round 2: {folder / 'round2'}" in text
+    (note,) = (folder / "round2" / "ledger.jsonl").read_text().splitlines()
+    assert json.loads(note)["text"].startswith("pseudo round 2: F2 0.6000, +0.1000 to round 1")
     assert logged == [folder, folder / "round1", folder / "round2"]
     folds = [pd.read_csv(part / "folds.csv", dtype={"id": str}).set_index("id") for part in (folder, folder / "round2")]
     assert folds[0]["fold"].to_dict().items() <= folds[1]["fold"].to_dict().items()
@@ -74,9 +75,9 @@ def test_rounds_end_the_same_after_a_kill_and_each_learns_what_the_one_before_la
     assert recipe.table.extra[0].weight == 2.0 and not (folder / "round2" / "cache").exists()
     labels = [load_file(folder / name / "pseudo.safetensors")["probs"].tobytes() for name in ("round1", "round2")]
     assert labels[0] != labels[1]
-    folder.rename(kept)
-
-    shutil.copytree(teacher, folder)
+    kept.mkdir()
+    for name in ("round1", "round2"):
+        (folder / name).rename(kept / name)
     process = forks.start([*words, "--session.checkpoint-seconds", 0])
     while not list((folder / "round1/fold1/checkpoints").glob("step-*.safetensors")):
         time.sleep(0.002)

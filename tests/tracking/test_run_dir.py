@@ -125,3 +125,16 @@ def test_training_in_an_input_binds_nothing_here(run):
     run.save_recipe(with_stage(digits(), lr=(0.5,)))
     assert not run.has_training()
     assert run.recipe().stages[0] == dataclasses.replace(StageConfig(**vars(digits().stages[0])), lr=(0.5,))
+
+
+def test_of_a_prepared_folder_only_the_data_counts(tmp_path):
+    """Its trainings are of other runs."""
+    run = RunDir(tmp_path / "run", prepared=[tmp_path / "other"])
+    made = [put(tmp_path / "other", name) for name in ("folds.csv", "cache/index.json")]
+    assert [run.find(name, written_by="prepare") for name in ("folds.csv", "cache/index.json")] == made
+    for name in ("rule.json", "fold0/model.safetensors", "fold0/checkpoints/step-00000001.safetensors"):
+        put(tmp_path / "other", name)
+    assert run.find_optional("rule.json") is None and run.find_optional("fold0/model.safetensors") is None
+    assert not (run.trained_folds() or run.with_training() or run.fold_everywhere(0))
+    own = put(run.path, "folds.csv", "own")
+    assert run.find("folds.csv", written_by="prepare") == own
