@@ -41,6 +41,7 @@ from imettk.tracking.journal import read_journal, read_sessions
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.summary import find_journals, write_fact
+from imettk.training.session import STEP_LIMIT
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,8 @@ def _advance(work: _Work, candidate: Candidate, rung: int) -> float | None:
     until = step if work.search.rungs[rung] < 1 else None
     train(recipe, work.data_dir, run, fold=fold, started=work.started, until_step=until)
     status = read_json(run.fold(fold) / "status.json") or {}
-    is_there = until is not None and status.get("step", 0) >= until
+    # Another reason at this very step may mean that there was no time left for its validation.
+    is_there = until is not None and status.get("step", 0) >= until and status.get("reason") == STEP_LIMIT
     if not is_there and fold not in run.trained_folds():
         return None
     # The last one up to the rung: an early stop of a stage moves the steps of those that follow.

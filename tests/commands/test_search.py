@@ -15,8 +15,10 @@ from safetensors.numpy import load_file
 from tiny import TINY, refused, run
 
 from imettk.commands.search import Request, search
+from imettk.config import Recipe
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir
+from imettk.training.session import NO_TIME_TO_VALIDATE
 
 pytestmark = [
     pytest.mark.usefixtures("no_charts_here"),
@@ -142,6 +144,19 @@ def test_a_candidate_that_fails_is_noted_and_ends_nothing_else(prepared, digits_
     assert [folders for folders, _ in unlogged] == [[folder / "base"]]
     note = json.loads((folder / "base" / "ledger.jsonl").read_text())
     assert note["text"] == "base (model.backbone timm:test_resnet)"
+
+
+def test_a_rung_is_reached_with_its_validation(prepared, digits_data, tmp_path, monkeypatch, capsys):
+    def stop_before_it(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int, until_step: int, **_: object) -> None:
+        status = {"state": "paused", "step": until_step, "reason": NO_TIME_TO_VALIDATE}
+        (run.fold(fold) / "status.json").write_text(json.dumps(status))
+
+    monkeypatch.setattr("imettk.commands.search.train", stop_before_it)
+    folder = Path(shutil.copytree(prepared, tmp_path / "run"))
+    run("try", "--data", digits_data / "data", "--run-dir", folder, *VARY, "--halving")
+    assert "the search is paused" in capsys.readouterr().out
+    base = content(folder)["candidates"][0]
+    assert base["scores"] == [] and base["fault"] is None
 
 
 def test_no_time_trains_nothing_and_says_what_is_left(prepared, digits_data, tmp_path, capsys):
