@@ -52,9 +52,9 @@ def add_pseudo(pseudo: argparse.ArgumentParser) -> None:
     pseudo.add_argument(
         "--weight",
         type=float,
-        default=1.0,
         metavar="W",
-        help="with --rounds: how often each pseudo-labelled row comes in an epoch (default: %(default)s)",
+        help="with --rounds: how often each pseudo-labelled row comes in an epoch (default: 1, less where these rows "
+        "would outnumber the table's)",
     )
 
 

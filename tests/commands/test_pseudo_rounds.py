@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from forked import PATIENCE
@@ -15,8 +16,9 @@ from safetensors.numpy import load_file
 from tiny import SMALL, TINY, refused, run
 
 from imettk.commands import pseudo_rounds as module
-from imettk.commands.pseudo_rounds import Request, pseudo_rounds
+from imettk.commands.pseudo_rounds import Request, balanced_weight, pseudo_rounds
 from imettk.evaluation.paired import compare_runs
+from imettk.inference.predictor import Predictions, save_predictions
 from imettk.metrics.paired import PairedScores
 from imettk.postprocess.pseudo import Selection
 from imettk.tracking.run_dir import RunDir
@@ -104,15 +106,26 @@ def test_a_round_that_does_not_gain_is_the_last_and_the_one_before_counts(
         return PairedScores("log loss", False, 0.5, 0.5, -0.1, 0.1, 72, 1000)
 
     monkeypatch.setattr(module, "compare_runs", compare)
-    run("pseudo", "--data", digits_data / "data", "--run-dir", folder, *ASKED)
+    run("pseudo", "--data", digits_data / "data", "--run-dir", folder, *ASKED[:-2])
     text = capsys.readouterr().out
+    assert "round 1: a labelled row comes 1 times in an epoch" in text
     assert "round 1 does not gain: the rounds end here, and round 0 counts" in text
     assert f"the best is round 0: {folder}" in text and not (folder / "round2").exists()
     scores = [json.loads((part / "scores.json").read_text())["oof"] for part in (folder, folder / "round1")]
     assert [seen[0].first, seen[0].second] == pytest.approx(scores) and seen[0].rows == 72
     words = ["pseudo", "--data", digits_data / "data", "--run-dir", folder]
-    line = refused(capsys, *words, "--rounds", 2, "--share", 0.25, "--power", 1, "--weight", 2)
+    line = refused(capsys, *words, "--rounds", 2, "--share", 0.25, "--power", 1)
     assert "rounds.json is of rounds with --share: 0.5 -> 0.25: give the same options" in line
+
+
+def test_labelled_rows_outnumber_the_others_in_no_epoch(tmp_path):
+    values = {"folds": [0, 1], "sure": [[True] * 90 + [False] * 10, [True] * 70 + [False] * 30]}
+    save_predictions(tmp_path / "labels", Predictions(np.arange(100).astype(str), np.zeros((2, 100, 1)), values))
+    folds = [0] * 20 + [1] * 30 + [-1] * 5 + [-2] * 40 + [-3] * 40  # 35 rows train in fold 0, 25 in fold 1
+    pd.DataFrame({"id": range(len(folds)), "fold": folds}).to_csv(tmp_path / "folds.csv", index=False)
+    assert balanced_weight(tmp_path / "labels", tmp_path / "folds.csv") == 0.375
+    pd.DataFrame({"id": range(400), "fold": [0, 1] * 200}).to_csv(tmp_path / "folds.csv", index=False)
+    assert balanced_weight(tmp_path / "labels", tmp_path / "folds.csv") == 1
 
 
 def test_without_time_nothing_is_begun(teacher, digits_data, tmp_path, capsys):
