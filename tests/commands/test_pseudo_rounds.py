@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from safetensors.numpy import load_file
 from tiny import SMALL, TINY, refused, run
 
 from imettk.commands import pseudo_rounds as module
-from imettk.commands.pseudo_rounds import Request, balanced_weight, pseudo_rounds
+from imettk.commands.pseudo_rounds import Request, make_student, pseudo_rounds
 from imettk.evaluation.paired import compare_runs
 from imettk.inference.predictor import Predictions, save_predictions
 from imettk.metrics.paired import PairedScores
 from imettk.postprocess.pseudo import Selection
+from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("no_charts_here")
@@ -74,6 +76,8 @@ def test_rounds_end_the_same_after_a_kill_and_each_learns_what_the_one_before_la
     assert folds[0]["fold"].to_dict().items() <= folds[1]["fold"].to_dict().items()
     recipe = RunDir(folder / "round2").recipe()
     assert [extra.csv for extra in recipe.table.extra] == [str(folder / "round2/pseudo.csv")]
+    steps = [json.loads((part / "fold0/status.json").read_text())["num_steps"] for part in (folder, folder / "round2")]
+    assert abs(steps[0] - steps[1]) <= 1
     assert recipe.table.extra[0].weight == 2.0 and not (folder / "round2" / "cache").exists()
     labels = [load_file(folder / name / "pseudo.safetensors")["probs"].tobytes() for name in ("round1", "round2")]
     assert labels[0] != labels[1]
@@ -108,7 +112,7 @@ def test_a_round_that_does_not_gain_is_the_last_and_the_one_before_counts(
     monkeypatch.setattr(module, "compare_runs", compare)
     run("pseudo", "--data", digits_data / "data", "--run-dir", folder, *ASKED[:-2])
     text = capsys.readouterr().out
-    assert "round 1: a labelled row comes 1 times in an epoch" in text
+    assert "round 1: a labelled row comes 1 times in an epoch, and steps are as many" in text
     assert "round 1 does not gain: the rounds end here, and round 0 counts" in text
     assert f"the best is round 0: {folder}" in text and not (folder / "round2").exists()
     scores = [json.loads((part / "scores.json").read_text())["oof"] for part in (folder, folder / "round1")]
@@ -118,14 +122,25 @@ def test_a_round_that_does_not_gain_is_the_last_and_the_one_before_counts(
     assert "rounds.json is of rounds with --share: 0.5 -> 0.25: give the same options" in line
 
 
-def test_labelled_rows_outnumber_the_others_in_no_epoch(tmp_path):
+def test_labelled_rows_outnumber_the_others_in_no_epoch_and_add_no_steps(tmp_path):
+    (tmp_path / "pseudo.csv").touch()
     values = {"folds": [0, 1], "sure": [[True] * 90 + [False] * 10, [True] * 70 + [False] * 30]}
-    save_predictions(tmp_path / "labels", Predictions(np.arange(100).astype(str), np.zeros((2, 100, 1)), values))
+    save_predictions(
+        tmp_path / "pseudo.safetensors", Predictions(np.arange(100).astype(str), np.zeros((2, 100, 1)), values)
+    )
     folds = [0] * 20 + [1] * 30 + [-1] * 5 + [-2] * 40 + [-3] * 40  # 35 rows train in fold 0, 25 in fold 1
     pd.DataFrame({"id": range(len(folds)), "fold": folds}).to_csv(tmp_path / "folds.csv", index=False)
-    assert balanced_weight(tmp_path / "labels", tmp_path / "folds.csv") == 0.375
+    stage = replace(digits().stages[0], schedule="steps", step_epochs=(4.0, 8.0), step_lrs=(0.5, 0.1))
+    base = replace(digits(), stages=(stage,))
+    student = make_student(base, tmp_path, tmp_path / "folds.csv", None)
+    assert student.table.extra[0].weight == 0.375
+    assert student.stages[0] == replace(stage, num_epochs=5.5, warmup_epochs=0.5, step_epochs=(2.0, 4.0))
+    assert student.train == replace(base.train, validate_epochs=1.5)
+    student = make_student(base, tmp_path, tmp_path / "folds.csv", 3.0)
+    assert student.table.extra[0].weight == 3.0 and student.stages[0].num_epochs == 1.222
     pd.DataFrame({"id": range(400), "fold": [0, 1] * 200}).to_csv(tmp_path / "folds.csv", index=False)
-    assert balanced_weight(tmp_path / "labels", tmp_path / "folds.csv") == 1
+    student = make_student(base, tmp_path, tmp_path / "folds.csv", None)
+    assert student.table.extra[0].weight == 1 and student.stages[0].num_epochs == 7.857
 
 
 def test_without_time_nothing_is_begun(teacher, digits_data, tmp_path, capsys):
