@@ -55,6 +55,10 @@ def test_what_strong_networks_take_is_as_told(run):
     assert "convnext_small, 384 px: MB" in run("activations", "--quick", "--check")
 
 
+def test_activations_computed_again_are_not_kept(run):
+    assert "peak, MB" in run("checkpointing", "--quick", "--check")
+
+
 @pytest.mark.parametrize(("beside", "held"), [(0.3, True), (0.6, False)])
 def test_idle_threads_are_judged_alone_and_beside_others(beside, held, monkeypatch, capsys):
     """Use made-up seconds; only the full table trains."""

@@ -217,14 +217,13 @@ class Recipe(Section):
                 f"({groups}), got {stage.frozen_groups}"
             )
         before = self.stages[position - 1] if position else None
+        same = ("optimizer", "lookahead", "frozen_groups", "freeze_batchnorm")
         if stage.keep_optimizer and (
-            before is None
-            or (before.optimizer, before.lookahead, before.frozen_groups)
-            != (stage.optimizer, stage.lookahead, stage.frozen_groups)
+            before is None or any(getattr(before, name) != getattr(stage, name) for name in same)
         ):
             raise ConfigError(
-                f"`stages.{position}.keep_optimizer` needs a stage before it with the same `optimizer`, `lookahead` "
-                "and `frozen_groups`: set it to false"
+                f"`stages.{position}.keep_optimizer` needs a stage before it with the same "
+                f"{', '.join(f'`{name}`' for name in same)}: set it to false"
             )
         if stage.sampler == "identities" and (not self.task.exclusive or self.task.numbered):
             raise ConfigError(

@@ -34,6 +34,8 @@ class SessionConfig(Section):
             processes: in bfloat16 the threads of an operation spin until the last one is done, and beside two busy
             neighbours a step with two threads takes over ten times as long as with one. Another number adds in another
             order, so a training keeps the number that it began with to end with the same bits.
+        recompute_activations: keep only the inputs of the backbone's blocks for the backward pass, and compute the rest
+            again there (gradient checkpointing): the same bits, less memory, a third more time.
         tensorboard: write scalars for TensorBoard beside the journal.
     """
 
@@ -46,6 +48,7 @@ class SessionConfig(Section):
     num_processes: int | None = None
     num_workers: int = 2
     num_threads: int | None = None
+    recompute_activations: bool = False
     tensorboard: bool = True
 
     def __post_init__(self) -> None:

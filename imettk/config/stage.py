@@ -40,6 +40,8 @@ class StageConfig(Section):
         clip_norm: largest norm of the gradient; None for no limit.
         keep_optimizer: begin with the moments of the stage before, which has the same optimizer and frozen groups.
         frozen_groups: number of first layer groups that do not learn and keep their BatchNorm statistics.
+        freeze_batchnorm: BatchNorm of the backbone keeps its statistics, weights and biases in this stage (that of the
+            head learns): for micro-batches too small for statistics, down to one sample.
         augmentation: a row of AUGMENTATIONS, or a user's own: (size, channels) -> transforms of albumentations.
         transforms: transforms after `augmentation`, as text: albumentations' and RandAugment, AugMix, Noise and Warp,
             such as "OneOf([MotionBlur(5), GaussNoise()], p=0.3)"; a `size` that is left out is the stage's.
@@ -97,6 +99,7 @@ class StageConfig(Section):
     clip_norm: float | None = None
     keep_optimizer: bool = False
     frozen_groups: int = 0
+    freeze_batchnorm: bool = False
     augmentation: str = "none"
     transforms: tuple[str, ...] = ()
     erasing: float = 0.0
@@ -134,9 +137,10 @@ class StageConfig(Section):
             f"a divisor of batch_size ({self.batch_size})",
         )
         self._require(  # batch statistics of a single sample have no variance
-            self.batch_size >= 2 * self.accumulate,
+            self.batch_size >= 2 * self.accumulate or self.freeze_batchnorm,
             "accumulate",
-            f"at most half of `batch_size` ({self.batch_size}): BatchNorm cannot train on micro-batches of one sample",
+            f"at most half of `batch_size` ({self.batch_size}): BatchNorm cannot train on micro-batches of one sample "
+            "(`freeze_batchnorm` keeps it from training)",
         )
         self._require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", "above 0, or none")
         self._require(self.frozen_groups >= 0, "frozen_groups", "0 or above")

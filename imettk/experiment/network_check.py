@@ -11,6 +11,8 @@ from imettk.experiment.prepared import make_network
 from imettk.experiment.settle import with_architecture
 from imettk.models.image_sizes import Size
 from imettk.models.network import Network
+from imettk.models.recompute import require_recomputation
+from imettk.training.frozen import batch_norms
 
 
 def check_network(recipe: Recipe, num_labels: int) -> str | None:
@@ -21,7 +23,8 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
         predict, or the head does not take the pool.
 
     Raises:
-        ConfigError: there is no such network, it has fewer layer groups, or it does not take a size.
+        ConfigError: there is no such network, it has fewer layer groups, it does not take a size, or it lacks what a
+            setting is about.
     """
     recipe = with_architecture(recipe)
     network = _make_without_values(recipe, num_labels)
@@ -34,6 +37,9 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
             )
     sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
     require_sizes(network, recipe, sizes | predict_sizes(recipe))
+    _require_batchnorm(recipe, network)
+    if recipe.session.recompute_activations:
+        require_recomputation(network, recipe.images.image_size)
     warnings = [_warn_of_last_size(recipe, network), _warn_of_pool(recipe.model)]
     return "\n".join(filter(None, warnings)) or None
 
@@ -57,6 +63,15 @@ def predict_sizes(recipe: Recipe) -> dict[str, Size | None]:
     return sizes
 
 
+def _require_batchnorm(recipe: Recipe, network: Network) -> None:
+    """Raise `ConfigError` if a stage freezes the BatchNorm of a backbone that has none."""
+    stages = [number for number, stage in enumerate(recipe.stages) if stage.freeze_batchnorm]
+    if stages and not batch_norms(network.backbone):
+        raise ConfigError(
+            f"`stages.{stages[0]}.freeze_batchnorm` must be False: {recipe.model.backbone} has no BatchNorm"
+        )
+
+
 def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         try:
@@ -70,8 +85,7 @@ def _make_without_values(recipe: Recipe, num_labels: int) -> Network:
 def _warn_of_last_size(recipe: Recipe, network: Network) -> str | None:
     """Return a warning about BatchNorm's statistics, which depend on the size of what an image shows (FixRes)."""
     size, last = recipe.predict_size, recipe.stages[-1].image_size
-    has_norms = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())
-    if last in (None, size, recipe.images.image_size) or not has_norms:
+    if last in (None, size, recipe.images.image_size) or not batch_norms(network):
         return None
     shown = " x ".join(map(str, last or size))
     return (

@@ -82,9 +82,11 @@ class Resized:
             self._resampled.append(_Resampled(before[name], module, leaf, matrix, shape))
 
     def body(self) -> Any:
-        """Return the network with the original's current weights and training modes."""
+        """Return the network with the original's current weights and modes."""
         for original, module in zip(self._original.modules(), self._body.modules(), strict=True):
             module.training = original.training
+            if "grad_checkpointing" in vars(original):
+                module.grad_checkpointing = original.grad_checkpointing
         for positions in self._resampled:
             setattr(positions.module, positions.leaf, positions.resample())
         return self._body

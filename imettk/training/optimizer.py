@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from imettk.config.optimizers import UNFIT_OPTIMIZERS
 from imettk.config.stage import StageConfig
 from imettk.errors import ConfigError, MismatchError
+from imettk.training.frozen import learning_names
 
 # Counts that some of timm's optimizers keep in their parameter groups, by their name in a checkpoint.
 GROUP_COUNTS = {"steps": "step", "lookahead_steps": "lookahead_step"}
@@ -20,19 +21,19 @@ GROUP_COUNTS = {"steps": "step", "lookahead_steps": "lookahead_step"}
 def make_optimizer(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> Optimizer:
     """Return a new optimizer for a stage.
 
-    Norms and biases (parameters of fewer than two dimensions) get no weight decay; frozen groups are left out. Each
+    Norms and biases (parameters of fewer than two dimensions) get no weight decay; what is frozen is left out. Each
     parameter group keeps its peak learning rate as `peak_lr`.
 
     Args:
         layer_groups: parameter names, first layers first, the head last.
     """
-    parameters = dict(network.named_parameters())
+    parameters, learning = dict(network.named_parameters()), learning_names(network, layer_groups, config)
     groups: list[dict[str, Any]] = []
     for names, peak in list(zip(layer_groups, peak_rates(config, len(layer_groups)), strict=True))[
         config.frozen_groups :
     ]:
         for decays in (True, False):  # always both, in this order: the optimizer's memory goes by index
-            chosen = [parameters[name] for name in names if (parameters[name].ndim > 1) == decays]
+            chosen = [parameters[name] for name in names if name in learning and (parameters[name].ndim > 1) == decays]
             if chosen:
                 decay = config.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": peak, "peak_lr": peak, "weight_decay": decay})
@@ -87,28 +88,6 @@ def set_lr(optimizer: Optimizer, share: float) -> None:
     """Set every group's learning rate to `share` of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * share
-
-
-def freeze(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> list[nn.Module]:
-    """Freeze the first `num_frozen` groups, and return their BatchNorm modules, which keep their statistics too."""
-    frozen = {name for names in layer_groups[:num_frozen] for name in names}
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name not in frozen)
-    return [
-        module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" in frozen
-    ]
-
-
-def least_samples(network: nn.Module, layer_groups: list[list[str]], num_frozen: int) -> int:
-    """Return the fewest samples of a micro-batch: two if some BatchNorm learns, as one sample has no variance."""
-    frozen = {name for names in layer_groups[:num_frozen] for name in names}
-    learns = any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" not in frozen
-        for name, module in network.named_modules()
-    )
-    return 2 if learns else 1
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,7 @@ BatchNorm's statistics restored. A resumed run could not know of half a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import NamedTuple
@@ -39,7 +39,7 @@ class StageSetup(NamedTuple):
         mining: records the samples' losses, or None.
         mixing: of images and targets, or None.
         least_samples: the fewest of a micro-batch, also after halving.
-        resting_norms: BatchNorm modules of frozen groups, which keep their statistics.
+        resting_norms: frozen BatchNorm modules, which keep their statistics.
     """
 
     config: StageConfig
@@ -50,10 +50,10 @@ class StageSetup(NamedTuple):
     mixing: Mixing | None
     mining: Mining | None
     least_samples: int
-    resting_norms: list[nn.Module]
+    resting_norms: Sequence[nn.Module]
 
     def train_mode(self) -> None:
-        """Switch the network to training mode, except for the BatchNorm of frozen groups."""
+        """Switch the network to training mode, except for frozen BatchNorm."""
         self.network.train()
         for module in self.resting_norms:
             module.eval()
@@ -77,6 +77,9 @@ class _Piece(NamedTuple):
 class StepRunner:
     """Takes optimizer steps; random numbers are a function of (seed, step, micro-batch, rank).
 
+    Args:
+        recomputes: whether the backward pass runs parts of the forward pass again; see `recompute_activations`.
+
     Attributes:
         split: into how many pieces each micro-batch is cut; doubles when the device runs out of memory.
         scaler: the loss scale of float16; idle with other types.
@@ -89,6 +92,7 @@ class StepRunner:
         data: TrainingData,
         ema: ModelEmaV3 | None,
         compute: Compute,
+        recomputes: bool = False,
     ) -> None:
         device, dtype = compute.device, compute.dtype
         self._network, self._ema, self._processes = network, ema, compute.processes
@@ -110,6 +114,10 @@ class StepRunner:
         statistics = [value for value in buffers if value.is_floating_point()]
         counters = [value for value in buffers if not value.is_floating_point()]
         self._kept = [(live, [torch.empty_like(value) for value in live]) for live in (statistics, counters) if live]
+        # A forward pass that runs again during the backward pass changes them a second time, which is undone as well.
+        self._kept_forward = [
+            (live, [torch.empty_like(value) for value in live]) for live, _ in self._kept * recomputes
+        ]
 
     def run(self, setup: StageSetup, step: int, share: float, batches: Iterator[Batch]) -> StepResult:
         """Take one step.
@@ -124,7 +132,7 @@ class StepRunner:
         """
         set_lr(setup.optimizer, share)
         if self._kept:  # one fused copy, in case the step is skipped or starts again
-            self._keep_buffers(back=False)
+            _copy_buffers(self._kept, back=False)
         taken: list[Batch] = []  # kept, should the step have to start again
         while True:
             try:
@@ -160,7 +168,7 @@ class StepRunner:
         elif finite:
             setup.optimizer.step()
         if not finite:
-            self._keep_buffers(back=True)
+            _copy_buffers(self._kept, back=True)
         self._drop_gradients()
         return finite
 
@@ -213,7 +221,9 @@ class StepRunner:
         gradient = self._even_gradient(setup, len(losses), losses.dtype)
         if batch.weights is not None:
             gradient = gradient * batch.weights
+        _copy_buffers(self._kept_forward, back=False)
         torch.autograd.backward((losses,), (self.scaler.scale(gradient) if self._scales else gradient,))
+        _copy_buffers(self._kept_forward, back=True)
         losses = losses.detach()
         if gathers:
             losses = losses[count * processes.rank : count * (processes.rank + 1)]
@@ -254,14 +264,10 @@ class StepRunner:
             torch.cuda.default_generators[self._device.index].manual_seed(key)
         return key
 
-    def _keep_buffers(self, *, back: bool) -> None:
-        for live, kept in self._kept:
-            torch._foreach_copy_(*((live, kept) if back else (kept, live)))
-
     def _halve(self, setup: StageSetup, step: int, micro_batch: int) -> None:
         """Undo what the step has done, and halve the pieces that it starts again with."""
         self._drop_gradients()
-        self._keep_buffers(back=True)
+        _copy_buffers(self._kept, back=True)
         least = setup.least_samples
         if micro_batch // least <= self.split:
             how_many = "one sample" if least == 1 else "two samples (BatchNorm needs as many)"
@@ -282,6 +288,12 @@ class StepRunner:
             f"warning: out of memory in step {step}: micro-batches of {micro_batch // self.split or 1} from now on, "
             "the same effective batch"
         )
+
+
+def _copy_buffers(pairs: list[tuple[list[Tensor], list[Tensor]]], *, back: bool) -> None:
+    """Copy live buffers to those that are kept, or back, in fused operations."""
+    for live, kept in pairs:
+        torch._foreach_copy_(*((live, kept) if back else (kept, live)))
 
 
 def _split(batch: Batch, count: int, least: int) -> list[Batch]:

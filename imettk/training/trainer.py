@@ -21,16 +21,17 @@ from torch import Tensor, nn
 
 from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
+from imettk.models.recompute import recompute_activations
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
 from imettk.training.averaging import WeightAverage, validation_interval
 from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import Feed, TrainingData, check_batches
+from imettk.training.frozen import freeze, least_samples
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
 from imettk.training.mixing import make_mixing
 from imettk.training.noise_scale import measure_noise
-from imettk.training.optimizer import freeze, least_samples
 from imettk.training.position import Position
 from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
@@ -87,7 +88,10 @@ class Trainer:
         self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
         self.spans = plan_spans(self._stages, self._samples)
         self._average = WeightAverage(self.network, self.spans[-1], config, compute, session, recorder)
-        self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute)
+        recomputes = recipe.session.recompute_activations
+        if recomputes:
+            recompute_activations(self.network)  # of the averaged copy nothing is kept anyway
+        self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute, recomputes=recomputes)
         mines = any(stage.depends_on_losses for stage in self._stages)
         self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining, self._average)
@@ -102,7 +106,7 @@ class Trainer:
             limits=recipe.session,
             recorder=recorder,
         )
-        self._least = [least_samples(network, layer_groups, stage.frozen_groups) for stage in self._stages]
+        self._least = [least_samples(network, layer_groups, stage) for stage in self._stages]
         check_batches(data, self.spans, processes.size, self._least)
 
     @property
@@ -273,7 +277,7 @@ class Trainer:
     def _enter(self, span: Span) -> StageSetup:
         """Set up a stage: frozen groups, and a new optimizer or, if the stage had begun, the checkpoint's."""
         config = span.config
-        resting_norms = freeze(self.network, self._layer_groups, config.frozen_groups)
+        resting_norms = freeze(self.network, self._layer_groups, config)
         setup = StageSetup(
             config=config,
             network=self._processes.wrap(self.network, self._compute.device),

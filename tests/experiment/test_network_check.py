@@ -78,3 +78,25 @@ def test_a_last_stage_of_another_size_is_warned_of_where_batchnorm_notices():
 def test_a_pool_that_does_nothing_is_warned_of(head, noted):
     warning = "warning: `model.pool` gem does nothing with the head linear: use the head pooled"
     assert check_network(recipe_of("timm:test_resnet", head=head, pool="gem"), 7) == (warning if noted else None)
+
+
+@pytest.mark.parametrize("backbone", ["timm:test_vit", "timm:test_resnet"])
+def test_frozen_batchnorm_needs_a_backbone_that_has_some(backbone):
+    recipe = recipe_of(backbone)
+    recipe = dataclasses.replace(recipe, stages=(dataclasses.replace(recipe.stages[0], freeze_batchnorm=True),))
+    if backbone == "timm:test_resnet":
+        check_network(recipe, 7)
+    else:
+        with pytest.raises(ConfigError, match=r"`stages.0.freeze_batchnorm` must be False: timm:test_vit has no Batch"):
+            check_network(recipe, 7)
+
+
+def test_recomputation_is_refused_where_the_backbone_lacks_it():
+    for backbone in ("timm:vgg11", "timm:test_vit"):
+        recipe = recipe_of(backbone)
+        recipe = dataclasses.replace(recipe, session=dataclasses.replace(recipe.session, recompute_activations=True))
+        if backbone == "timm:test_vit":
+            check_network(recipe, 7)
+        else:
+            with pytest.raises(ConfigError, match=r"`session.recompute_activations` must be False: VGG keeps all"):
+                check_network(recipe, 7)

@@ -72,6 +72,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         folder: str = "run",
         *,
         network: nn.Module | None = None,
+        layer_groups: list[list[str]] = GROUPS,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         whole_batch: bool = False,
         stages: tuple[StageConfig, ...] = (StageConfig(num_epochs=4, batch_size=8, lr=(0.02,)),),
@@ -108,7 +109,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
                 rule=RuleConfig(kind="argmax"),
                 session=replace(SessionConfig(num_workers=0), **(session or {})),
             ),
-            layer_groups=GROUPS,
+            layer_groups=layer_groups,
             compute=Compute(torch.device("cpu"), dtype, processes or ProcessGroup()),
             session=Session(
                 started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0, limit_steps=limit_steps

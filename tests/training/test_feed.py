@@ -24,6 +24,7 @@ def test_frozen_batchnorm_needs_no_company(make_trainer):
 def test_micro_batches_of_one_are_refused_when_the_recipe_is_made(batch_size, accumulate):
     with pytest.raises(ConfigError, match="at most half of `batch_size`"):
         StageConfig(batch_size=batch_size, accumulate=accumulate)
+    StageConfig(batch_size=batch_size, accumulate=accumulate, freeze_batchnorm=True)
 
 
 @pytest.mark.parametrize(("rows", "accumulate", "least", "fits"), [(1, 1, 2, False), (1, 1, 1, True), (2, 1, 2, True),

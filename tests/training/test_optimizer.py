@@ -1,4 +1,4 @@
-"""Parameter groups, frozen layers, and the optimizer's memory."""
+"""Parameter groups, and the optimizer's memory."""
 
 import json
 
@@ -11,7 +11,7 @@ from training_faults import same, weights
 from imettk.config import StageConfig
 from imettk.errors import ConfigError, MismatchError
 from imettk.models.network import Network
-from imettk.training.optimizer import freeze, load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
+from imettk.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state, peak_rates, set_lr
 
 GROUPS = [["0.weight", "0.bias", "1.weight", "1.bias"], ["2.weight", "2.bias", "4.weight", "4.bias"]]
 
@@ -37,17 +37,6 @@ def test_norms_and_biases_do_not_decay_and_each_group_has_its_rate():
     }  # fmt: skip
     set_lr(optimizer, 0.5)
     assert {group["lr"] for group in optimizer.param_groups} == {0.05, 0.25}
-
-
-def test_frozen_groups_learn_nothing_and_their_norms_rest():
-    net = network()
-    resting = freeze(net, GROUPS, 1)
-    assert resting == [net[1]]
-    assert [name for name, parameter in net.named_parameters() if parameter.requires_grad] == GROUPS[1]
-    optimizer = make_optimizer(net, GROUPS, StageConfig(lr=(0.1, 0.5), frozen_groups=1))
-    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
-    assert freeze(net, GROUPS, 0) == []
-    assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 CPU_OPTIMIZERS = [

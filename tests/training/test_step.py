@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_bodies import NOISE, VIT, Pixels, SmallNetwork
 from torch import Tensor, nn
 from training_faults import EVERY_STEP, FailingLoss, events, same, weights
 
-from imettk.config import StageConfig
+from imettk.config import StageConfig, TrainConfig
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError
 from imettk.losses.cross_entropy import cross_entropy
@@ -154,3 +155,30 @@ def test_halving_stops_at_two_samples_where_batchnorm_trains(make_trainer):
     with pytest.raises(DeviceError, match=r"even with two samples \(BatchNorm needs as many\)"):
         trainer.fit()
     assert sizes == [8, 4, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "body", [VIT | NOISE, {"model_name": "test_resnet", "drop_path_rate": 0.3}], ids=["vit", "cnn"]
+)
+def test_activations_computed_again_give_the_same_bits(make_trainer, body, dtype):
+    """Dropout and stochastic depth draw the same numbers again; BatchNorm counts each batch once."""
+    states = []
+    for recomputes in (False, True):
+        network = SmallNetwork(**body)
+        stages = (StageConfig(num_epochs=1, batch_size=8, accumulate=2, lr=(0.02,)),)
+        trainer = make_trainer(
+            f"recomputes-{recomputes}",
+            network=network,
+            layer_groups=network.groups(),
+            stages=stages,
+            plan=TrainConfig(loss="cross_entropy", ema_decay=0.9),
+            session={"recompute_activations": recomputes},
+            dataset=Pixels(),
+            dtype=dtype,
+        )
+        trainer.fit()
+        states.append(
+            {**network.state_dict(), **{f"ema.{name}": value for name, value in trainer.evaluated.state_dict().items()}}
+        )
+    assert same(*states)

@@ -1,0 +1,52 @@
+"""Parameters that do not learn in a stage, and the BatchNorm that keeps its statistics there."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from imettk.config.stage import StageConfig
+
+
+def learning_names(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> set[str]:
+    """Return the names of the parameters that learn in a stage; one in no layer group never does.
+
+    Frozen BatchNorm keeps its weight and bias beside its statistics, as torchvision's FrozenBatchNorm2d does for
+    object detection, whose batches are as small.
+    """
+    learning = {name for names in layer_groups[config.frozen_groups :] for name in names}
+    if not config.freeze_batchnorm:
+        return learning
+    fixed = {f"{place}.{name}" for place in batch_norms(network) for name in ("weight", "bias")}
+    return learning - (fixed - set(layer_groups[-1]))
+
+
+def freeze(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
+    """Freeze the parameters that do not learn, and return the BatchNorm modules that keep their statistics."""
+    learning = learning_names(network, layer_groups, config)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in learning)
+    return resting_norms(network, layer_groups, config)
+
+
+def resting_norms(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
+    """Return the BatchNorm modules that keep their statistics in a stage."""
+    learning = learning_names(network, layer_groups, config)
+    head = {name.partition(".")[0] for name in layer_groups[-1]}
+
+    def rests(place: str, norm: _BatchNorm) -> bool:
+        if norm.affine:
+            return f"{place}.weight" not in learning
+        return config.freeze_batchnorm and place.partition(".")[0] not in head
+
+    return [norm for place, norm in batch_norms(network).items() if rests(place, norm)]
+
+
+def least_samples(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> int:
+    """Return the fewest samples of a micro-batch: two if some BatchNorm learns, as one sample has no variance."""
+    return 1 if len(resting_norms(network, layer_groups, config)) == len(batch_norms(network)) else 2
+
+
+def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the BatchNorm modules of a network by name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
