@@ -54,6 +54,7 @@ setup(
         "hdf5": ["h5py>=3.8"],
         "kaggle": KAGGLE,
         "log": ["mlflow>=3.1"],
+        "lora": ["peft>=0.12"],  # brings transformers and accelerate, 150 MB
         "parquet": ["pyarrow>=14"],
         "tiff": TIFF,
         "test": [

@@ -24,6 +24,8 @@ from imettk.experiment.resume import OtherTraining, find_checkpoint, load_other_
 from imettk.experiment.scaling import scale_of, scale_values
 from imettk.experiment.settle import Settled, weights_of
 from imettk.losses.class_balance import ClassBalance
+from imettk.models.lora import add_adapters
+from imettk.progress import say
 from imettk.tracking.tensors import TensorFile
 from imettk.training.checkpoint import Checkpoints
 from imettk.training.feed import TrainingData
@@ -60,6 +62,10 @@ def make_trainer(experiment: Experiment, start: FoldStart, session: Session, rec
     network = make_network(start.settled.recipe, len(table.labels), learned=learned, weights=weights)
     if start.other is not None:
         load_other_weights(network, start.other)
+    if recipe.model.lora_rank:
+        text = add_adapters(network, recipe.model, recipe.images.image_size)
+        if experiment.compute.processes.is_main:
+            say(text)
     return Trainer(
         network,
         training_data(recipe, prepared, start.distilled, fold, seed),

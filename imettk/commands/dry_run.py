@@ -14,6 +14,7 @@ from imettk.commands.assembly import FoldStart, make_trainer, training_data
 from imettk.commands.train import chosen_folds
 from imettk.config import Recipe
 from imettk.config.own_checks import describe_own
+from imettk.errors import ConfigError
 from imettk.experiment.network_check import check_network
 from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
@@ -60,12 +61,15 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
         longest = max(trainer.spans, key=lambda span: span.last_step - span.first_step)
         say(describe_noise(noise, longest.config.batch_size))
     validations = len(validated_steps(recipe, trainer.spans))
-    seconds = total_seconds(recipe, trainer.spans, step_seconds, validation_seconds)
+    seconds, sessions = with_starts(
+        recipe, total_seconds(recipe, trainer.spans, step_seconds, validation_seconds), trainer.start_seconds
+    )
     say(f"\na fold: {trainer.num_steps} steps and {validations} validations of {validation_seconds:.1f} s")
-    usable = recipe.session.limit_seconds - recipe.session.margin_seconds
+    if trainer.start_seconds:
+        say(f"each session and each stage first compiles the network: {duration(trainer.start_seconds)}")
     left = [number for number in folds if not is_done(recipe, run, number, prepared.identity)]
     say(
-        f"about {duration(seconds)} a fold here, {math.ceil(seconds / usable)} sessions of "
+        f"about {duration(seconds)} a fold here, {sessions} sessions of "
         f"{duration(recipe.session.limit_seconds)}; {len(left)} of {len(folds)} folds to train: "
         f"{duration(seconds * len(left))}"
     )
@@ -102,6 +106,23 @@ def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], 
     return len(validated_steps(recipe, spans)) * validation_seconds + sum(
         count * seconds for count, seconds in zip(steps, step_seconds, strict=True)
     )
+
+
+def with_starts(recipe: Recipe, seconds: float, start_seconds: float) -> tuple[float, int]:
+    """Return the seconds of a fold with the compilations that begin its stages and sessions, and how many sessions.
+
+    Raises:
+        ConfigError: a session is over before the network is compiled.
+    """
+    usable = recipe.session.limit_seconds - recipe.session.margin_seconds - start_seconds
+    if usable <= 0:
+        raise ConfigError(
+            f"`session.compile`: compiling the network takes {duration(start_seconds)}, longer than a session has; set "
+            "it to False"
+        )
+    seconds += (len(recipe.stages) - 1) * start_seconds
+    sessions = math.ceil(seconds / usable)
+    return seconds + sessions * start_seconds, sessions
 
 
 def _table(trainer: Trainer, step_seconds: list[float], image_size: tuple[int, int]) -> str:

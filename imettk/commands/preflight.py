@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imettk.commands.dry_run import duration, measure, plan_fold, total_seconds
+from imettk.commands.dry_run import duration, measure, plan_fold, total_seconds, with_starts
 from imettk.commands.infer import infer
 from imettk.commands.prepare import deal_folds, prepare
 from imettk.commands.train import train
@@ -50,9 +50,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
         say(f"preflight: {rows} rows, every command once; its scores mean nothing")
         small = miniature(small)
         _play(small, data, inner)
-        device, seconds = _estimate(recipe, small, data, inner, whole)
-    usable = recipe.session.limit_seconds - recipe.session.margin_seconds
-    sessions = math.ceil(seconds / usable)
+        device, seconds, sessions = _estimate(recipe, small, data, inner, whole)
     result = {"recipe": recipe.name, "device": device, "seconds_a_fold": round(seconds, 1), "sessions_a_fold": sessions}
     write_json(run.path / RESULT, result)
     say(
@@ -83,17 +81,18 @@ def _play(small: Recipe, data: Path, run: RunDir) -> None:
         infer(small, data, run, fold=0, started=time.monotonic())
 
 
-def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Prepared) -> tuple[str, float]:
-    """Return the device, and the seconds of a fold of the whole table, from steps of the real size.
+def _estimate(recipe: Recipe, small: Recipe, data: Path, run: RunDir, whole: Prepared) -> tuple[str, float, int]:
+    """Return the device, and the seconds and sessions of a fold of the whole table, from steps of the real size.
 
     Args:
         data: of the miniature, as are `small` and `run`.
     """
     compute, prepared = choose_compute(recipe), read_prepared(small, data, run)
     experiment = Experiment(small, run, prepared, compute)
-    _, step_seconds, validation_seconds = measure(experiment, settle(small, run), fold=0)
+    trainer, step_seconds, validation_seconds = measure(experiment, settle(small, run), fold=0)
     validation_seconds *= _num_validated(recipe, whole) / _num_validated(recipe, prepared)
-    return str(compute.device), total_seconds(recipe, plan_fold(recipe, whole, 0), step_seconds, validation_seconds)
+    seconds = total_seconds(recipe, plan_fold(recipe, whole, 0), step_seconds, validation_seconds)
+    return str(compute.device), *with_starts(recipe, seconds, trainer.start_seconds)
 
 
 def _whole(recipe: Recipe, table: LabelledTable, run: RunDir) -> Prepared:

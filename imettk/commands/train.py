@@ -27,6 +27,7 @@ from imettk.experiment.resume import (
 from imettk.experiment.scaling import require_same_scale, scale_of, scale_values
 from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
+from imettk.models.lora import merge_adapters
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
@@ -188,6 +189,7 @@ def _environment(experiment: Experiment, hash_of_distilled: str) -> dict[str, st
         "processes": str(compute.processes.size),
         "teacher": hash_of_distilled,
         "images": experiment.prepared.source.describe(),
+        "compiled": "yes" if experiment.recipe.session.compile else "no",
     }
 
 
@@ -223,6 +225,7 @@ def _resume(training: _Training, trainer: Trainer, start: FoldStart, checkpoint:
 
 
 def _warn_of_changes(old: dict[str, str], new: dict[str, str]) -> None:
+    old = {"compiled": "no"} | old  # earlier versions never did
     changed = [f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name]]
     if changed:
         say(f"warning: since the last session {', '.join(changed)}: the run continues, but not with the same bits")
@@ -240,7 +243,9 @@ def _save_model(experiment: Experiment, settled: Settled, trainer: Trainer, fold
         **Learned.of(recipe, prepared.table).to_values(),
         **settled.values(),
     }
-    weights = trainer.final_weights()
+    weights, model = trainer.final_weights(), recipe.model
+    if model.lora_rank:
+        weights = merge_adapters(weights, rank=model.lora_rank, alpha=model.lora_alpha)
     # The model matters more than a second checkpoint, which goes if the disk is full.
     make_room(folder / "checkpoints", sum(value.nbytes for value in weights.values()))
     save_tensors(folder / "model.safetensors", weights, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,11 @@ class ModelConfig(Section):
             (its `proj_drop_rate`); None is timm's default.
         layer_groups: number of groups into which the backbone's layers are split, first to last; the head is one more.
             0 makes a group of each block, as timm numbers them, and of the stem.
+        lora_rank: rank of the adapters that learn in place of the backbone's weights (LoRA, which needs
+            `imettk[lora]`); 0 for none. The trained model has them merged.
+        lora_alpha: the adapters' factor times `lora_rank`, above 0.
+        lora_layers: regular expression to search in the names of linear layers, such as `attn`; "" adapts all of the
+            backbone's.
         head: `linear` on averaged features; `relu` applies ReLU before the average (iMet 2019). `pooled` takes any
             `pool`: LayerNorm, dropout, linear. `wide` joins average and maximum: BatchNorm, dropout, linear to
             `hidden`, ReLU, BatchNorm, dropout, linear (HPA 2018).
@@ -64,6 +70,9 @@ class ModelConfig(Section):
     drop_path: float | None = None
     backbone_dropout: float | None = None
     layer_groups: int = 1
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_layers: str = ""
     head: str = "linear"
     last_levels: int = 1
     levels: tuple[int, ...] = ()
@@ -96,6 +105,7 @@ class ModelConfig(Section):
             self._require(rate is None or takes, name, "none for a backbone that is not of timm")
             self._require(rate is None or 0 <= rate < 1, name, "in [0, 1), or none")
         self._require(self.layer_groups >= 0, "layer_groups", "at least 1, or 0 for one a block")
+        self._check_adapters()
         self._check_head()
 
     def _check_head(self) -> None:
@@ -124,6 +134,17 @@ class ModelConfig(Section):
             "joint_dropout",
             "in [0, 1) with an embedding head, or none",
         )
+
+    def _check_adapters(self) -> None:
+        self._at_most(lora_rank=MOST_WIDTH)
+        self._require(self.lora_rank >= 0, "lora_rank", "0 or above")
+        self._require(self.lora_alpha > 0, "lora_alpha", "above 0")
+        for name, default in (("lora_alpha", 16.0), ("lora_layers", "")):
+            self._require(self.lora_rank > 0 or getattr(self, name) == default, name, "left out without a `lora_rank`")
+        try:
+            re.compile(self.lora_layers)
+        except re.error as error:
+            self._require(False, "lora_layers", f"a regular expression ({error})")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,8 @@ class SessionConfig(Section):
             order, so a training keeps the number that it began with to end with the same bits.
         recompute_activations: keep only the inputs of the backbone's blocks for the backward pass, and compute the rest
             again there (gradient checkpointing): the same bits, less memory, a third more time.
+        compile: train with `torch.compile`, for long runs: each session and stage begins with a minute or more of
+            compilation. A change gives other bits, and is told.
         tensorboard: write scalars for TensorBoard beside the journal.
     """
 
@@ -49,6 +51,7 @@ class SessionConfig(Section):
     num_workers: int = 2
     num_threads: int | None = None
     recompute_activations: bool = False
+    compile: bool = False
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -61,4 +64,9 @@ class SessionConfig(Section):
         self._require(self.nonfinite_steps >= 1, "nonfinite_steps", "at least 1")
         self._require(self.num_processes is None or self.num_processes >= 1, "num_processes", "at least 1, or none")
         self._require(self.num_workers >= 0, "num_workers", "0 or above")
+        self._require(  # the compiler decides what it computes again, and would give other bits
+            not (self.compile and self.recompute_activations),
+            "recompute_activations",
+            "False with `compile`, which decides by itself what is computed again",
+        )
         self._require(self.num_threads is None or self.num_threads >= 1, "num_threads", "at least 1, or none")

@@ -10,6 +10,7 @@ from imettk.errors import ConfigError
 from imettk.experiment.prepared import make_network
 from imettk.experiment.settle import with_architecture
 from imettk.models.image_sizes import Size
+from imettk.models.lora import require_adapters
 from imettk.models.network import Network
 from imettk.models.recompute import require_recomputation
 from imettk.training.frozen import batch_norms
@@ -38,6 +39,8 @@ def check_network(recipe: Recipe, num_labels: int) -> str | None:
     sizes = {f"stages.{number}.image_size": stage.image_size for number, stage in enumerate(recipe.stages)}
     require_sizes(network, recipe, sizes | predict_sizes(recipe))
     _require_batchnorm(recipe, network)
+    if recipe.model.lora_rank:
+        require_adapters(network, recipe.model, recipe.images.image_size)
     if recipe.session.recompute_activations:
         require_recomputation(network, recipe.images.image_size)
     warnings = [_warn_of_last_size(recipe, network), _warn_of_pool(recipe.model)]

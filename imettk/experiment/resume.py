@@ -20,6 +20,7 @@ from imettk.errors import CheckpointError, MismatchError, MissingFileError
 from imettk.experiment.prepared import require_same_data
 from imettk.experiment.settle import is_of, misfits
 from imettk.files import write_atomically
+from imettk.models.lora import merge_adapters
 from imettk.progress import say
 from imettk.tracking.journal import Journal, merge_journals, read_journal
 from imettk.tracking.run_dir import RunDir
@@ -187,7 +188,9 @@ def find_other_training(run: RunDir, fold: int) -> OtherTraining:
             return OtherTraining(path, model.tensors, model.values)
         checkpoint = load_newest([folder / "checkpoints"], warn=lambda text: say(f"warning: {text}"))
         if checkpoint is not None:
-            weights = checkpoint.part("ema") or checkpoint.part("model")
+            weights, model = checkpoint.part("ema") or checkpoint.part("model"), checkpoint.values.get("model", {})
+            if rank := model.get("lora_rank"):
+                weights = merge_adapters(weights, rank=rank, alpha=model["lora_alpha"])
             return OtherTraining(folder / "checkpoints", weights, checkpoint.values)
     raise MissingFileError(
         "--resume weights: no --inputs folder holds a trained fold; give the run folder of another training there"

@@ -14,6 +14,7 @@ from imettk.models.backbone import Levels
 from imettk.models.backbones import make_backbone
 from imettk.models.heads import Outputs, log_probs_by_part
 from imettk.models.image_sizes import Size, SizeMisfit, misfit_message, run_on_shapes, to_meta
+from imettk.models.lora import is_adapter
 from imettk.models.trained import is_trained_network, load_trained
 
 
@@ -137,7 +138,7 @@ class Network(nn.Module):
         """Return the parameter names of each layer group, first layers first; the head comes last.
 
         The backbone's levels are divided evenly into `num_groups`: the five of a ResNet (stem and four) in 2 groups are
-        stem to level 2, and levels 3 and 4.
+        stem to level 2, and levels 3 and 4. Weights that adapters replace are in none.
 
         Args:
             num_groups: 0 makes a group of each block.
@@ -152,7 +153,8 @@ class Network(nn.Module):
                 f"got {num_groups}"
             )
         groups: list[list[str]] = [[] for _ in range(num_groups + 1)]
-        for name, _ in self.backbone.named_parameters():
+        names = [name for name, _ in self.backbone.named_parameters()]
+        for name in [name for name in names if is_adapter(name)] or names:
             # A parameter behind the last level (a final norm) belongs to it; behind the last block, to the head.
             depth = depths.get(name, num_depths if by_block else num_depths - 1)
             groups[depth * num_groups // num_depths].append(f"backbone.{name}")

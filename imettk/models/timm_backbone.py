@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from imettk.errors import ConfigError
 from imettk.models.backbone import Levels, count_channels, name_levels, unknown_model_message
 from imettk.models.image_sizes import Size, SizeMisfit, one_line, run_on_shapes
+from imettk.models.lora import is_adapter
 from imettk.models.pretraining import check_tag
 from imettk.models.resized import Resized, require_whole_patches, set_size
 
@@ -109,7 +110,10 @@ class TimmBackbone(nn.Module):
             return
         with torch.device("meta"):
             other = _create(self._name, self._channels, img_size=size)
-        shapes = [[value.shape for value in body.parameters()] for body in (self.body, other)]
+        shapes = [
+            [value.shape for name, value in body.named_parameters() if not is_adapter(name)]
+            for body in (self.body, other)
+        ]
         if shapes[0] != shapes[1]:
             raise SizeMisfit("its positions are for a single size")
 

@@ -51,19 +51,33 @@ class Session:
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._worst_step = 0.0
         self._save_seconds = 0.0
+        self._starts = False  # the next step compiles the network, too
+        self._start_seconds = 0.0
         self._signal: str | None = None
 
     def note_step(self, seconds: float) -> None:
-        """Record how long a step took."""
-        self._recent.append(seconds)
-        if seconds > self._worst_step:
-            self._worst_step = seconds
+        """Record how long a step took; one that has compiled the network says nothing about those that follow."""
+        if self._starts:
+            self._starts, self._start_seconds = False, max(self._start_seconds, seconds)
+        else:
+            self._recent.append(seconds)
+            if seconds > self._worst_step:
+                self._worst_step = seconds
         if self._steps_left is not None:
             self._steps_left -= 1
 
     def limit(self, steps: int) -> None:
         """Stop after this many further steps, or earlier if there was a lower limit."""
         self._steps_left = steps if self._steps_left is None else min(self._steps_left, steps)
+
+    def expect_start(self) -> None:
+        """Expect that the next step also compiles the network."""
+        self._starts = True
+
+    @property
+    def start_seconds(self) -> float:
+        """Seconds of the longest step so far that compiled the network; 0 before the first."""
+        return self._start_seconds
 
     def estimate(self, steps: float) -> float:
         """Return the seconds of so many steps, by the recent ones; 0 before the first."""
@@ -80,7 +94,7 @@ class Session:
 
     def fits(self, seconds: float = 0.0) -> bool:
         """Return whether something that takes so long, one more step and a save fit into the rest of the session."""
-        until = self._clock() + seconds + self._save_seconds
+        until = self._clock() + seconds + self._save_seconds + (self._start_seconds if self._starts else 0.0)
         # The worst step of all is checked first, as it is at hand; only near the end are the recent ones searched.
         return until + self._worst_step < self._end or until + max(self._recent, default=0.0) < self._end
 

@@ -26,6 +26,7 @@ from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
 from imettk.training.averaging import WeightAverage, validation_interval
 from imettk.training.checkpoint import Checkpoints
+from imettk.training.compiled import compiled
 from imettk.training.feed import Feed, TrainingData, check_batches
 from imettk.training.frozen import freeze, least_samples
 from imettk.training.history import is_gain, validations_without_gain
@@ -130,6 +131,11 @@ class Trainer:
         """Position of the training."""
         return self._state.at
 
+    @property
+    def start_seconds(self) -> float:
+        """Seconds of the longest step so far that also compiled the network; 0 without one."""
+        return self._session.start_seconds
+
     def final_weights(self) -> dict[str, Tensor]:
         """Return the weights for inference: the last ones, or those of the best validation."""
         return self._state.best or self.evaluated.state_dict()
@@ -178,6 +184,9 @@ class Trainer:
                 self._runner.run(setup, self.at.step, 0.0, batches)
                 self.at.step += 1
                 seconds.append(time.monotonic() - started)
+                self._session.note_step(seconds[-1])
+            if self._limits.compile and len(seconds) > 1:
+                del seconds[0]  # see `Session.start_seconds`
             medians.append(float(np.median(seconds)))
         started = time.monotonic()
         self._validate(self.evaluated)
@@ -276,11 +285,11 @@ class Trainer:
 
     def _enter(self, span: Span) -> StageSetup:
         """Set up a stage: frozen groups, and a new optimizer or, if the stage had begun, the checkpoint's."""
-        config = span.config
+        config, device = span.config, self._compute.device
         resting_norms = freeze(self.network, self._layer_groups, config)
         setup = StageSetup(
             config=config,
-            network=self._processes.wrap(self.network, self._compute.device),
+            network=self._processes.wrap(compiled(self.network, self._limits, self._session, device), device),
             optimizer=self._state.enter_stage(span, self._layer_groups),
             loss_fn=self._data.loss_for(config),
             samples_per_step=min(config.batch_size, span.samples_per_epoch),

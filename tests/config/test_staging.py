@@ -82,6 +82,7 @@ def test_the_head_is_trained_first():
         (StageConfig(keep_optimizer=True),),
         (StageConfig(optimizer="sgd"), StageConfig(keep_optimizer=True)),
         (StageConfig(frozen_groups=1), StageConfig(keep_optimizer=True)),
+        (StageConfig(freeze_batchnorm=True), StageConfig(keep_optimizer=True)),
     ],
 )
 def test_only_the_same_optimizer_can_be_kept(stages):

@@ -150,3 +150,16 @@ def test_the_lower_limit_of_steps_holds():
             session.note_step(0.0)
         assert session.stop_reason() == "step limit of the session"
         assert session.stop_reason(validation_seconds=0.0) is None
+
+
+def test_a_step_that_compiles_is_no_worst_step_and_counts_where_another_one_comes():
+    clock = Clock()
+    session = make(clock)
+    session.expect_start()
+    session.note_step(60.0)
+    session.note_step(1.0)
+    assert session.start_seconds == 60.0 and session.estimate(2) == 2.0
+    clock.now += 80.0  # 100 - 10 - 1 = 89
+    assert session.stop_reason() is None
+    session.expect_start()  # a new stage, which would need until 141
+    assert session.stop_reason() == "time limit of the session"
