@@ -21,6 +21,7 @@ from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError, DistributedOutOfMemoryError
 from imettk.losses.output_loss import OutputLoss
+from imettk.models.recompute import recompute_activations
 from imettk.progress import say
 from imettk.training.feed import TrainingData
 from imettk.training.mining import Mining
@@ -78,7 +79,7 @@ class StepRunner:
     """Takes optimizer steps; random numbers are a function of (seed, step, micro-batch, rank).
 
     Args:
-        recomputes: whether the backward pass runs parts of the forward pass again; see `recompute_activations`.
+        recomputes: compute activations again in the backward pass; see `recompute_activations`.
 
     Attributes:
         split: into how many pieces each micro-batch is cut; doubles when the device runs out of memory.
@@ -113,6 +114,8 @@ class StepRunner:
         buffers = [value for name, value in network.state_dict(keep_vars=True).items() if name not in parameters]
         statistics = [value for value in buffers if value.is_floating_point()]
         counters = [value for value in buffers if not value.is_floating_point()]
+        if recomputes:
+            recompute_activations(network)
         self._kept = [(live, [torch.empty_like(value) for value in live]) for live in (statistics, counters) if live]
         # A forward pass that runs again during the backward pass changes them a second time, which is undone as well.
         self._kept_forward = [

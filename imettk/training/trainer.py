@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from imettk.config import Recipe
 from imettk.errors import DeviceError, TrainingError
-from imettk.models.recompute import recompute_activations
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
 from imettk.training.averaging import WeightAverage, validation_interval
@@ -90,8 +89,6 @@ class Trainer:
         self.spans = plan_spans(self._stages, self._samples)
         self._average = WeightAverage(self.network, self.spans[-1], config, compute, session, recorder)
         recomputes = recipe.session.recompute_activations
-        if recomputes:
-            recompute_activations(self.network)  # of the averaged copy nothing is kept anyway
         self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute, recomputes=recomputes)
         mines = any(stage.depends_on_losses for stage in self._stages)
         self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
@@ -170,7 +167,7 @@ class Trainer:
         return reason
 
     def time_plan(self, count: int) -> tuple[list[float], float]:
-        """Return the seconds of a step of each stage, the median of `count`, and those of a validation.
+        """Return the seconds of a step of each stage, the median of `count` but any compilation, and of a validation.
 
         The weights change: the trainer is of no use afterwards.
         """
@@ -185,9 +182,7 @@ class Trainer:
                 self.at.step += 1
                 seconds.append(time.monotonic() - started)
                 self._session.note_step(seconds[-1])
-            if self._limits.compile and len(seconds) > 1:
-                del seconds[0]  # see `Session.start_seconds`
-            medians.append(float(np.median(seconds)))
+            medians.append(float(np.median(seconds[int(self._limits.compile) :] or seconds)))
         started = time.monotonic()
         self._validate(self.evaluated)
         return medians, time.monotonic() - started

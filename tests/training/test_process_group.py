@@ -148,3 +148,40 @@ def test_alone_nothing_of_it_changes_anything():
         and processes.all_reduce_sum(2.5) == 2.5
     )
     assert processes.all_reduce_flags([3, 0]) == [3, 0] and processes.broadcast_object("x") == "x" and processes.is_main
+
+
+# Two processes train a network with BatchNorm twice: with its activations kept, and computed again.
+RECOMPUTES = """
+import importlib.util, os, sys
+from pathlib import Path
+import torch
+from imettk.config import StageConfig
+from imettk.training.process_group import join_process_group
+
+spec = importlib.util.spec_from_file_location("harness", sys.argv[1])
+harness = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(harness)
+sys.path.insert(0, sys.argv[3])
+from small_bodies import Pixels, SmallNetwork
+
+processes = join_process_group(torch.device("cpu"))
+make = next(harness.make_trainer._get_wrapped_function()(Path(sys.argv[2])))
+stages = (StageConfig(num_epochs=0.7, batch_size=8, lr=(0.02,), accumulate=2),)
+states = []
+for recomputes in (False, True):
+    network = SmallNetwork("test_resnet", drop_path_rate=0.3)
+    network.may_leave_unused = recomputes
+    groups, session = network.groups(), {"recompute_activations": recomputes}
+    sizes = {"stages": stages, "session": session, "processes": processes, "dataset": Pixels()}
+    make(f"{recomputes}-{processes.rank}", network=network, layer_groups=groups, **sizes).fit()
+    states.append(network.state_dict())
+assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+processes.shutdown()
+sys.stderr.flush()
+os._exit(0)
+"""
+
+
+def test_two_processes_compute_activations_again_with_the_same_bits(forks, tmp_path):
+    process = forks.start([2, RECOMPUTES, HERE / "conftest.py", tmp_path, HERE.parent / "boxes"], code=LAUNCH)
+    assert process.wait(PATIENCE) == 0, process.stderr
