@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -39,7 +40,7 @@ def test_its_estimate_is_made_of_steps_and_validations_of_the_real_size(tmp_path
     make_digits(
         tmp_path / "data", tmp_path / "answers.csv", size=DigitsSize(train_sheets=132, test_sheets=24, sheet_pixels=32)
     )
-    monkeypatch.setattr(preflight, "measure", lambda *_, fold: (None, [10.0, 20.0], 6.0))
+    monkeypatch.setattr(preflight, "measure", lambda *_, fold: (SimpleNamespace(start_seconds=0.0), [10.0, 20.0], 6.0))
     at = ["--data", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run")]
     (tmp_path / "mine.py").write_text(
         "import dataclasses\nfrom imettk.recipes.digits import digits\n\n\ndef recipe():\n    one = digits()\n"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,14 @@ from forked import COMMAND, LAUNCH, PATIENCE
 from safetensors.torch import load_file
 
 from imettk.cli.main import main
+from imettk.commands.dry_run import with_starts
+from imettk.config import SessionConfig
 from imettk.data.table import read_table
+from imettk.errors import ConfigError
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.recipes.digits import digits
 from imettk.tracking.journal import read_journal
+from imettk.training import compiled
 
 RECIPE = """
 from dataclasses import replace
@@ -90,6 +96,23 @@ def test_a_dry_run_tells_the_plan_draws_it_and_leaves_nothing_else(prepared, tmp
     ]
     assert text.count("gradient noise scale: ") == 1
     assert "a fold: 15 steps and 5 validations" in text and "1 sessions of 9.0 h; 1 of 1 folds to train" in text
+
+
+def test_compilation_counts_in_the_plan_and_a_change_is_told(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compiled, "_settings", lambda: {"dynamic": False, "backend": "aot_eager"})
+    compiles = ("--session.compile", "true")
+    train(prepared, tmp_path, "--dry-run", *compiles)
+    assert re.search(r"each session and each stage first compiles the network: \d+ s\n", capsys.readouterr().out)
+    for extra in ((), compiles, ()):
+        train(prepared, tmp_path, "--session.limit-steps", 1, *extra)
+    told = [line for line in capsys.readouterr().out.splitlines() if "since the last session" in line]
+    assert [re.search(r"compiled \w+ -> \w+", line)[0] for line in told] == ["compiled no -> yes", "compiled yes -> no"]
+    recipe = replace(digits(), session=SessionConfig(limit_seconds=1000.0, margin_seconds=100.0))
+    assert with_starts(recipe, 1600.0, 0.0) == (1600.0, 2)
+    starts = len(recipe.stages) - 1 + 3  # sessions of 600 s of steps each, and one compilation a stage beyond the first
+    assert with_starts(recipe, 1600.0, 300.0) == (1600.0 + 300.0 * starts, 3)
+    with pytest.raises(ConfigError, match="longer than a session has"):
+        with_starts(recipe, 1600.0, 900.0)
 
 
 def test_tensorboard_and_journal_have_no_gaps_and_no_doubles_over_killed_sessions(prepared, trained, tmp_path):
@@ -270,6 +293,8 @@ SMALL_MEMORY = """
 import os, sys
 import torch
 from imettk.cli.main import main
+from imettk.commands.dry_run import with_starts
+from imettk.config import SessionConfig
 from imettk.models.network import Network
 
 forward = Network.forward
