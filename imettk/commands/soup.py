@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values, save_tensors
 from imettk.training.batch_statistics import estimate_statistics, num_steps
 from imettk.training.feed import Feed
-from imettk.training.optimizer import freeze
+from imettk.training.frozen import freeze
 from imettk.training.schedule import plan_spans
 
 SOUP, CANDIDATES, OOF = "soup.json", "soups", "oof.safetensors"
@@ -180,7 +180,9 @@ class Soups:
         *_, span = plan_spans(recipe.stages, [data.samples_per_epoch(stage) for stage in recipe.stages])
         pin = compute.device.type == "cuda"
         feed = Feed(data, None, processes=compute.processes, num_workers=recipe.session.num_workers, pin=pin)
-        resting = freeze(network, network.layer_groups(recipe.model.layer_groups), span.config.frozen_groups)
+        # Under adapters the backbone's BatchNorm rests, too; the merged network does not show it.
+        config = replace(span.config, freeze_batchnorm=span.config.freeze_batchnorm or recipe.model.lora_rank > 0)
+        resting = freeze(network, network.layer_groups(recipe.model.layer_groups), config)
         names = {name for name, module in network.named_modules() if module in resting}
         estimate_statistics(network, feed.batches_after(span, num_steps(span)), compute=compute, resting=names)
         save_tensors(path, network.state_dict(), values)

@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from imettk.errors import DeviceError
 
 PATIENCE = timedelta(hours=3)  # one process may score a large validation set while the others wait
 T = TypeVar("T")
@@ -114,6 +117,23 @@ class Compute:
     dtype: torch.dtype
     processes: ProcessGroup = field(default_factory=ProcessGroup)
     split: int = 1
+
+
+def place_network(network: nn.Module, compute: Compute, *, sync_batchnorm: bool) -> nn.Module:
+    """Return a network on its device, channels-last.
+
+    Args:
+        sync_batchnorm: compute BatchNorm's statistics over the batches of all processes.
+
+    Raises:
+        DeviceError: `sync_batchnorm` is set for several processes on CPUs.
+    """
+    if sync_batchnorm and compute.processes.size > 1:
+        if compute.device.type == "cpu":
+            raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
+        network = convert_sync_batchnorm(network)
+    moved: nn.Module = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
 
 
 def join_process_group(device: torch.device) -> ProcessGroup:

@@ -16,6 +16,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from imettk.config.session import SessionConfig
 from imettk.config.stage import StageConfig
 from imettk.data.dataset import Batch
 from imettk.data.sampling import derive_seed
@@ -79,7 +80,7 @@ class StepRunner:
     """Takes optimizer steps; random numbers are a function of (seed, step, micro-batch, rank).
 
     Args:
-        recomputes: compute activations again in the backward pass; see `recompute_activations`.
+        limits: the session's settings, of which one is whether activations are computed again.
 
     Attributes:
         split: into how many pieces each micro-batch is cut; doubles when the device runs out of memory.
@@ -93,9 +94,9 @@ class StepRunner:
         data: TrainingData,
         ema: ModelEmaV3 | None,
         compute: Compute,
-        recomputes: bool = False,
+        limits: SessionConfig,
     ) -> None:
-        device, dtype = compute.device, compute.dtype
+        device, dtype, recomputes = compute.device, compute.dtype, limits.recompute_activations
         self._network, self._ema, self._processes = network, ema, compute.processes
         self._num_outputs, self._task = data.num_outputs, data.task
         self._prior = None if data.prior is None else torch.from_numpy(data.prior).to(device)

@@ -14,13 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
-from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from imettk.config import Recipe
-from imettk.errors import DeviceError, TrainingError
+from imettk.errors import TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
 from imettk.training.averaging import WeightAverage, validation_interval
@@ -33,7 +31,7 @@ from imettk.training.mining import Mining
 from imettk.training.mixing import make_mixing
 from imettk.training.noise_scale import measure_noise
 from imettk.training.position import Position
-from imettk.training.process_group import Compute
+from imettk.training.process_group import Compute, place_network
 from imettk.training.recorder import Recorder
 from imettk.training.saving import Saving
 from imettk.training.schedule import Span, lr_shares, plan_spans
@@ -74,12 +72,7 @@ class Trainer:
         recorder: Recorder,
     ) -> None:
         config, processes = recipe.train, compute.processes
-        if config.sync_batchnorm and processes.size > 1:
-            if compute.device.type == "cpu":
-                raise DeviceError("`train.sync_batchnorm` needs GPUs: torch has it for no CPU; set it to False")
-            network = convert_sync_batchnorm(network)
-        moved = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = moved
+        self.network = place_network(network, compute, sync_batchnorm=config.sync_batchnorm)
         self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
         self._data, self._stages, self._config, self._layer_groups = data, recipe.stages, config, layer_groups
         self._compute, self._processes, self._lower_is_better = compute, processes, recipe.lower_is_better()
@@ -88,8 +81,7 @@ class Trainer:
         self._samples = [data.samples_per_epoch(stage) for stage in self._stages]
         self.spans = plan_spans(self._stages, self._samples)
         self._average = WeightAverage(self.network, self.spans[-1], config, compute, session, recorder)
-        recomputes = recipe.session.recompute_activations
-        self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute, recomputes=recomputes)
+        self._runner = StepRunner(self.network, data=data, ema=self.ema, compute=compute, limits=recipe.session)
         mines = any(stage.depends_on_losses for stage in self._stages)
         self._mining = Mining(data.rows, seed=data.seed, compute=compute) if mines else None
         self._state = TrainingState(self.network, self.ema, self._runner, self._mining, self._average)

@@ -48,6 +48,12 @@ def test_a_compiled_training_has_the_plain_ones_names_and_bits_and_resumes(make_
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 
 
+def test_the_plans_step_is_one_that_compiles_nothing(make_trainer, traced):
+    trainer = make_trainer(session={"compile": True})
+    (median,), _ = trainer.time_plan(4)
+    assert trainer.start_seconds > median > 0
+
+
 def test_the_first_call_builds_nothing_inside_the_compiled_network(traced):
     """Else the first step of a session would run another program than the others."""
 
