@@ -15,10 +15,10 @@ def learning_names(network: nn.Module, layer_groups: list[list[str]], config: St
     object detection, whose batches are as small.
     """
     learning = {name for names in layer_groups[config.frozen_groups :] for name in names}
-    if not config.freeze_batchnorm:
-        return learning
-    fixed = {f"{place}.{name}" for place in batch_norms(network) for name in ("weight", "bias")}
-    return learning - (fixed - set(layer_groups[-1]))
+    if config.freeze_batchnorm:
+        places = [place for place in batch_norms(network) if not _is_in_head(place, layer_groups)]
+        learning -= {f"{place}.{name}" for place in places for name in ("weight", "bias")}
+    return learning
 
 
 def freeze(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
@@ -32,12 +32,11 @@ def freeze(network: nn.Module, layer_groups: list[list[str]], config: StageConfi
 def resting_norms(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
     """Return the BatchNorm modules that keep their statistics in a stage."""
     learning = learning_names(network, layer_groups, config)
-    head = {name.partition(".")[0] for name in layer_groups[-1]}
 
     def rests(place: str, norm: _BatchNorm) -> bool:
         if norm.affine:
             return f"{place}.weight" not in learning
-        return config.freeze_batchnorm and place.partition(".")[0] not in head
+        return config.freeze_batchnorm and not _is_in_head(place, layer_groups)
 
     return [norm for place, norm in batch_norms(network).items() if rests(place, norm)]
 
@@ -50,3 +49,8 @@ def least_samples(network: nn.Module, layer_groups: list[list[str]], config: Sta
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
     """Return the BatchNorm modules of a network by name."""
     return {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+
+
+def _is_in_head(place: str, layer_groups: list[list[str]]) -> bool:
+    """Return whether a module is in the head, whose parameters come last, perhaps behind some of the backbone's."""
+    return layer_groups[-1][-1].partition(".")[0] == place.partition(".")[0]

@@ -44,7 +44,8 @@ def test_batchnorm_of_a_head_learns_all_the_same(affine):
     """Its statistics are nobody's yet: frozen, they would stay those of a new layer."""
     net = nn.ModuleDict({"backbone": nn.BatchNorm1d(3, affine=affine), "head": nn.BatchNorm1d(3, affine=affine)})
     groups = [[f"{part}.{name}" for name in ("weight", "bias") if affine] for part in ("backbone", "head")]
-    groups[1].append("head.other")
+    # With a group of each block, what the backbone has behind the last one goes with the head.
+    groups = [[], [*groups[0], *groups[1], "head.other"]]
     assert freeze(net, groups, FROZEN) == [net["backbone"]] and least_samples(net, groups, FROZEN) == 2
     assert freeze(net, groups, StageConfig()) == []
 
