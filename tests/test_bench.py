@@ -55,6 +55,7 @@ def test_what_strong_networks_take_is_as_told(run):
     assert "convnext_small, 384 px: MB" in run("activations", "--quick", "--check")
 
 
+@pytest.mark.slow
 def test_activations_computed_again_are_not_kept(run):
     assert "peak, MB" in run("checkpointing", "--quick", "--check")
 

@@ -119,9 +119,7 @@ class StepRunner:
             recompute_activations(network)
         self._kept = [(live, [torch.empty_like(value) for value in live]) for live in (statistics, counters) if live]
         # A forward pass that runs again during the backward pass changes them a second time, which is undone as well.
-        self._kept_forward = [
-            (live, [torch.empty_like(value) for value in live]) for live, _ in self._kept * recomputes
-        ]
+        self._kept_forward = [(live, list(map(torch.empty_like, live))) for live, _ in self._kept if recomputes]
 
     def run(self, setup: StageSetup, step: int, share: float, batches: Iterator[Batch]) -> StepResult:
         """Take one step.
