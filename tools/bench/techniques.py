@@ -136,6 +136,7 @@ TECHNIQUES: dict[str, Change] = {
     "label smoothing 0.1 by class": stage_with(label_smoothing=0.1, smoothing_by="counts"),
     "class weights, square root": stage_with(class_weights="sqrt"),
     "class weights, effective number": stage_with(class_weights="effective"),
+    "frozen BatchNorm": stage_with(freeze_batchnorm=True),
     "linear probe, then fine-tuning": stages_from(lambda stage: probe_then_tune(stage, layer_groups=1, lr=3e-3)),
     "layer decay 0.7, 4 groups": both(model_with(layer_groups=4), stage_with(layer_decay=0.7)),
     "layer decay 0.9 by block": both(model_with(layer_groups=0), stage_with(layer_decay=0.9)),
