@@ -2,7 +2,7 @@
 
 1,000 photos of clothes (`../shared/data/clothing`, 20 classes, three folds by sender) and EfficientNet-Lite0's ImageNet
 weights (`../shared/weights`). Every technique changes one thing in the same plain recipe. First the cost of a training
-with it is measured beside the plain one, in turn, in several rounds; then its epochs are divided by that cost, so that
+with it is measured beside the plain one in several rounds; then its epochs are divided by that cost, so that
 all train for equal seconds, whatever else the machine does later. Out-of-fold predictions of the same rows are compared
 with those of the plain recipe by a paired bootstrap over senders: accuracy, and the mean log probability of the truth,
 which tells smaller gains apart. `another seed` is the plain recipe again: what seeds alone do.
@@ -219,9 +219,8 @@ class Bench:
         self._seconds(PLAIN)  # the first in a process pays for imports and caches
         ratios: dict[str, list[float]] = {name: [] for name in missing}
         for number in range(self._rounds):
-            base = self._seconds(PLAIN)
-            for name in missing:
-                ratios[name].append(1.0 if name == PLAIN else self._seconds(name) / base)
+            for name in missing:  # beside the plain one each time: the speed of a shared machine drifts
+                ratios[name].append(1.0 if name == PLAIN else self._seconds(name) / self._seconds(PLAIN))
             print(f"costs, round {number + 1} of {self._rounds} measured", flush=True)
         self.costs |= {name: statistics.median(values) for name, values in ratios.items()}
         self._costs_file.write_text(json.dumps(self.costs, indent=1))
