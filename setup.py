@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 # `kaggle` itself brings the others, which imettk imports: the typed requests, the HTTP session and its errors.
 KAGGLE = ["kaggle>=2.2", "kagglesdk>=0.1.38", "requests>=2.28", "urllib3>=1.26"]
 DICOM = ["pydicom>=3", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
+LORA = ["peft>=0.12"]  # brings transformers and accelerate, 150 MB
 TIFF = ["imagecodecs", "tifffile>=2023.7"]
 # Read, not imported: the environment that builds the package holds none of its libraries.
 INIT = Path(__file__).resolve().parent / "imettk" / "__init__.py"
@@ -54,7 +55,7 @@ setup(
         "hdf5": ["h5py>=3.8"],
         "kaggle": KAGGLE,
         "log": ["mlflow>=3.1"],
-        "lora": ["peft>=0.12"],  # brings transformers and accelerate, 150 MB
+        "lora": LORA,
         "parquet": ["pyarrow>=14"],
         "tiff": TIFF,
         "test": [
@@ -72,6 +73,7 @@ setup(
             "selenium-axe-python>=2.2",  # for its copy of axe-core
             *DICOM,
             *KAGGLE,
+            *LORA,
             *TIFF,
             "types-tqdm",
         ],

@@ -246,7 +246,7 @@ def _require_same_folds(first: RunDir, run: RunDir) -> None:
     if moved := known.index[(dealt.reindex(known.index) != known).to_numpy()].tolist():
         raise MismatchError(
             f"{run.path}: {list_names(moved, 'row')} in another fold than in {first.path}: its models have seen the "
-            "rows that they would be compared on; run `imettk prepare` and `imettk train` anew in another --run-dir"
+            "rows that they would be compared on; run `imettk prepare` and `imettk train` again in another --run-dir"
         )
 
 

@@ -26,7 +26,7 @@ class TrainConfig(Section):
         ema_decay: of the averaged weights that validation and inference use, (0, 1); None uses the last weights.
         average_last: number of weights, at least 2, whose mean is validated, saved and used by inference: those at the
             last validations of the last stage, or at the ends of its last cosine cycles if it has several. BatchNorm's
-            statistics are estimated anew for it. With `keep` best it is kept if it is better than all weights before
+            statistics are estimated again for it. With `keep` best it is kept if it is better than all weights before
             it. 0 for none.
         precision: `auto` is bfloat16 if the hardware has it, else float16 on a GPU and float32 on a CPU. On a CPU with
             bfloat16 a network with depthwise convolutions is timed in both when its training begins.

@@ -183,7 +183,7 @@ def require_same_data(what: str, values: dict[str, Any], identity: DataIdentity)
     if changes := DataIdentity.from_values(values["data"]).changes_to(identity):
         raise MismatchError(
             f"{what} was trained on other data ({'; '.join(changes)}): put the tables back as they were, or train "
-            "anew in another --run-dir"
+            "again in another --run-dir"
         )
 
 

@@ -2,7 +2,7 @@
 
     step      ...  40 ... 50 ... 60        marks: the last K validations (or ends of cosine cycles) of the last stage
     average        w40    + w50  + w60     a running mean, in every checkpoint
-    after 60       BatchNorm's statistics anew -> validation -> model.safetensors
+    after 60       BatchNorm's statistics -> validation -> model.safetensors
 
 Marks are functions of the plan alone, so a resumed training averages the same weights.
 """

@@ -55,7 +55,7 @@ def estimate_statistics(
 
     Returns:
         The reason to stop, or None after the last batch. The statistics of a stopped call are good for nothing; the
-        next call begins anew, and draws no random number.
+        next call starts again, and draws no random number.
     """
     norms = learning_norms(network, resting)
     if not norms:

@@ -1,6 +1,6 @@
 """A network compiled for its training steps (`torch.compile`); validation and files keep the plain one.
 
-A step stays a function of its position: each stage compiles anew and for fixed shapes, and nothing is chosen by timing
+A step stays a function of its position: each stage compiles again, for fixed shapes, and nothing is chosen by timing
 where torch can do without, so it does not matter which steps and shapes this process has seen before.
 """
 
@@ -20,7 +20,7 @@ REASON_LENGTH = 200  # characters of the compiler's own words
 
 
 def compiled(network: nn.Module, limits: SessionConfig, session: Session, device: torch.device) -> nn.Module:
-    """Return a network for the steps of a stage: compiled anew if the recipe has it so, else unchanged."""
+    """Return a network for the steps of a stage: compiled if the recipe asks for it, else unchanged."""
     if not limits.compile:
         return network
     session.expect_start()
