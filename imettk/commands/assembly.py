@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from imettk.training.recorder import Recorder
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
 
+AnyTrainer = TypeVar("AnyTrainer", bound=Trainer)
+
 
 @dataclass(frozen=True)
 class FoldStart:
@@ -52,8 +55,14 @@ class FoldStart:
     other: OtherTraining | None = None
 
 
-def make_trainer(experiment: Experiment, start: FoldStart, session: Session, recorder: Recorder) -> Trainer:
-    """Return a trainer at step 0; everything random about its start is a function of the seed and the fold."""
+def make_trainer(
+    experiment: Experiment, start: FoldStart, session: Session, recorder: Recorder, *, kind: type[AnyTrainer]
+) -> AnyTrainer:
+    """Return a trainer at step 0; everything random about its start is a function of the seed and the fold.
+
+    Args:
+        kind: Trainer, or TrialTrainer for steps that are only measured.
+    """
     recipe, prepared, fold = experiment.recipe, experiment.prepared, start.fold
     seed = derive_seed(recipe.train.seed, fold)
     torch.manual_seed(seed)  # a new head is random; a kill before the first checkpoint must not change it
@@ -66,7 +75,7 @@ def make_trainer(experiment: Experiment, start: FoldStart, session: Session, rec
         text = add_adapters(network, recipe.model, recipe.images.image_size)
         if experiment.compute.processes.is_main:
             say(text)
-    return Trainer(
+    return kind(
         network,
         training_data(recipe, prepared, start.distilled, fold, seed),
         recipe=recipe,

@@ -30,6 +30,7 @@ from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, lr_table, plan_spans
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
+from imettk.training.trial import TrialTrainer
 
 TIMED_STEPS = 4
 NOISE_STEPS = 8  # whose gradients are compared
@@ -78,7 +79,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     say(f"learning rates: {path}")
 
 
-def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[Trainer, list[float], float]:
+def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[TrialTrainer, list[float], float]:
     """Return a trainer that has taken a few steps of each stage; seconds a step of each, and of a validation.
 
     Nothing is written into the experiment's run folder.
@@ -86,7 +87,8 @@ def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[Tra
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
         start = FoldStart(fold, settled, experiment.prepared, environment={})
-        trainer = make_trainer(replace(experiment, run=RunDir(Path(scratch))), start, session, Recorder())
+        experiment = replace(experiment, run=RunDir(Path(scratch)))
+        trainer = make_trainer(experiment, start, session, Recorder(), kind=TrialTrainer)
         say(f"taking {TIMED_STEPS} steps of each stage on {experiment.compute.device} for their time")
         step_seconds, validation_seconds = trainer.time_plan(TIMED_STEPS)
     return trainer, step_seconds, validation_seconds

@@ -159,7 +159,7 @@ def _train_fold(training: _Training, fold: int) -> str | None:
             settled, other = _settle(training, fold, checkpoint)
             environment = _environment(experiment, hash_of_distilled)
             start = FoldStart(fold, settled, distilled, environment, other)
-            trainer = make_trainer(experiment, start, training.session, log.recorder())
+            trainer = make_trainer(experiment, start, training.session, log.recorder(), kind=Trainer)
             _resume(training, trainer, start, checkpoint)
             if training.until_step is not None:
                 training.session.limit(training.until_step - trainer.at.step)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -29,7 +27,6 @@ from imettk.training.frozen import freeze, least_samples
 from imettk.training.history import is_gain, validations_without_gain
 from imettk.training.mining import Mining
 from imettk.training.mixing import make_mixing
-from imettk.training.noise_scale import measure_noise
 from imettk.training.position import Position
 from imettk.training.process_group import Compute, place_network
 from imettk.training.recorder import Recorder
@@ -120,11 +117,6 @@ class Trainer:
         """Position of the training."""
         return self._state.at
 
-    @property
-    def start_seconds(self) -> float:
-        """Seconds of the longest step so far that also compiled the network; 0 without one."""
-        return self._session.start_seconds
-
     def final_weights(self) -> dict[str, Tensor]:
         """Return the weights for inference: the last ones, or those of the best validation."""
         return self._state.best or self.evaluated.state_dict()
@@ -157,39 +149,6 @@ class Trainer:
         # No process leaves before the last checkpoint is written; one that fails leaves at once, which the others see.
         self._processes.all_reduce_flags([0])
         return reason
-
-    def time_plan(self, count: int) -> tuple[list[float], float]:
-        """Return the seconds of a step of each stage, the median of `count` but any compilation, and of a validation.
-
-        The weights change: the trainer is of no use afterwards.
-        """
-        medians = []
-        for span in self.spans:
-            self.at.step = span.first_step
-            setup = self._enter(span)
-            batches, seconds = self._feed.batches(span, self.at.step), []
-            for _ in range(min(count, span.last_step - span.first_step)):
-                started = time.monotonic()
-                self._runner.run(setup, self.at.step, 0.0, batches)
-                self.at.step += 1
-                seconds.append(time.monotonic() - started)
-                self._session.note_step(seconds[-1])
-            medians.append(float(np.median(seconds[int(self._limits.compile) :] or seconds)))
-        started = time.monotonic()
-        self._validate(self.evaluated)
-        return medians, time.monotonic() - started
-
-    def noise_scale(self, count: int) -> float | None:
-        """Return the gradient noise scale in samples, from the first `count` steps of the longest stage.
-
-        No step is taken, but averages such as BatchNorm's change, as in `time_plan`.
-        """
-        span = max(self.spans, key=lambda span: span.last_step - span.first_step)
-        span = replace(span, config=replace(span.config, keep_optimizer=False))  # the moments at hand are not its own
-        self.at.step = span.first_step
-        batches = self._feed.batches(span, span.first_step)
-        count = min(count, span.last_step - span.first_step)
-        return measure_noise(self._runner, self._enter(span), batches, first_step=span.first_step, num_steps=count)
 
     def _run(self, bar: Any) -> str | None:
         """Run stage after stage; return why the training paused, or None."""

@@ -83,6 +83,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
         dtype: torch.dtype = torch.float32,
         processes: ProcessGroup | None = None,
         dataset: Any = None,
+        kind: type[Trainer] = Trainer,
     ) -> Trainer:
         path = tmp_path / folder
         path.mkdir(exist_ok=True)
@@ -99,7 +100,7 @@ def make_trainer(tmp_path: Path) -> Iterator[MakeTrainer]:
             return load_newest([path / "checkpoints"], warn=lambda text: None, fits=fits)
 
         journals.append(Journal(path / "journal.jsonl"))
-        trainer = Trainer(
+        trainer = kind(
             network or SmallNet(),
             data,
             recipe=Recipe(

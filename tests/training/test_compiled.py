@@ -13,6 +13,7 @@ from imettk.config import SessionConfig, StageConfig, TrainConfig
 from imettk.errors import ConfigError
 from imettk.training import compiled as module
 from imettk.training.compiled import CompiledNetwork, require_compiler
+from imettk.training.trial import TrialTrainer
 
 STAGES = (
     StageConfig(num_epochs=2, batch_size=8, lr=(0.02,), frozen_groups=1),
@@ -42,14 +43,14 @@ def test_a_compiled_training_has_the_plain_ones_names_and_bits_and_resumes(make_
             plan=TrainConfig(loss="cross_entropy"),
         )  # fmt: skip
         assert (trainer.fit() is None) == (limit is None)
-        assert trainer.start_seconds > 0
+        assert trainer._session.start_seconds > 0
     expected, weights = plain.final_weights(), trainer.final_weights()
     assert list(weights) == list(expected) and set(seen) == {"SmallNet"}
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 
 
 def test_the_plans_step_is_one_that_compiles_nothing(make_trainer, traced):
-    trainer = make_trainer(session={"compile": True})
+    trainer = make_trainer(session={"compile": True}, kind=TrialTrainer)
     (median,), _ = trainer.time_plan(4)
     assert trainer.start_seconds > median > 0
 

@@ -4,11 +4,7 @@ import math
 
 import numpy as np
 import pytest
-import torch
-from training_faults import same, weights
 
-from imettk.config import StageConfig
-from imettk.losses.cross_entropy import cross_entropy
 from imettk.training.noise_scale import describe_noise, simple_noise_scale
 
 
@@ -31,33 +27,6 @@ def test_a_linear_model_has_the_scale_of_its_closed_form():
 
 def test_a_gradient_that_is_all_noise_has_no_scale():
     assert simple_noise_scale(1.0, 0.1, small_batch=8, big_batch=80) == math.inf
-
-
-@pytest.mark.parametrize("stage", [{}, {"accumulate": 2, "clip_norm": 1e-3, "hard_examples": 0.5}])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_trainer_measures_it_over_its_first_steps(make_trainer, stage, dtype):
-    stages = (StageConfig(num_epochs=4, batch_size=8, **stage),)
-    trainer = make_trainer(stages=stages, dtype=dtype)
-    before = {name: value for name, value in weights(trainer).items() if "running" not in name and "num_" not in name}
-    scale = trainer.noise_scale(3)
-    assert same(before, weights(trainer)) and all(value.grad is None for value in trainer.network.parameters())
-    if dtype is torch.float16 or stage.get("hard_examples"):
-        assert scale is not None and scale > 0
-        return
-    (span,), gradients = trainer.spans, []
-    batches = trainer._feed.batches(span, 0)
-    for _ in range(3):
-        batch = next(batches)
-        loss = cross_entropy(trainer.network(batch.images).logits, batch.targets).mean()
-        parts = torch.autograd.grad(loss, list(trainer.network.parameters()))
-        gradients.append(torch.cat([part.flatten() for part in parts]).double())
-    big = float(torch.stack(gradients).mean(0).square().sum())
-    noise = sum(float((gradient - sum(gradients) / 3).square().sum()) for gradient in gradients) / 2  # of a batch of 8
-    assert scale == pytest.approx(8 * noise / (big - noise / 3), rel=1e-4)
-
-
-def test_a_loss_over_the_whole_batch_has_none(make_trainer):
-    assert make_trainer(whole_batch=True).noise_scale(3) is None
 
 
 def test_the_line_says_what_it_means():
