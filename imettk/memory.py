@@ -13,7 +13,7 @@ import os
 import sys
 
 # Parameters of glibc's mallopt(3), and their names in the environment.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NAMES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_")
 
 
@@ -23,10 +23,27 @@ def keep_freed_memory() -> None:
     Other C libraries have no such options and are left alone. Results stay the same to the bit, but the process keeps
     the largest amount of memory that it has used at any time, as do processes forked from it.
     """
-    set_by_user = any(name in os.environ for name in _NAMES) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if not set_by_user:
+    if not _set_by_user():
         _call_glibc("mallopt", _MMAP_MAX, 0)  # allocate large blocks on the heap
         _call_glibc("mallopt", _TRIM_THRESHOLD, -1)  # and never return its free end
+
+
+def return_freed_memory() -> None:
+    """Make glibc's malloc return every large block to the system when it is freed: less memory, slower steps.
+
+    It undoes `keep_freed_memory`, for processes that have little memory. A heap cannot give back the holes between its
+    blocks: with it, a training that computes activations again needs two thirds of the memory instead of a fifth
+    (`tools/bench/checkpointing.py`).
+    """
+    if not _set_by_user():
+        _call_glibc("mallopt", _MMAP_MAX, 1 << 20)  # mappings; Linux allows a process 65,530 unless told otherwise
+        _call_glibc("mallopt", _MMAP_THRESHOLD, 1 << 16)  # bytes
+        _call_glibc("mallopt", _TRIM_THRESHOLD, 1 << 17)
+
+
+def _set_by_user() -> bool:
+    """Return whether the environment sets options of malloc."""
+    return any(name in os.environ for name in _NAMES) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
 
 
 def collect_garbage_rarely() -> None:

@@ -45,6 +45,25 @@ def test_settings_in_the_environment_are_respected(name):
     assert pages_of({name: value}) > 2 * PAGES
 
 
+def test_large_blocks_go_back_at_once_where_memory_is_short():
+    """Free the first of two blocks: a heap could not give it back, as it lies below the second."""
+    code = """
+from pathlib import Path
+from imettk.memory import keep_freed_memory, return_freed_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+keep_freed_memory()
+return_freed_memory()
+first = bytearray(b"x") * (64 << 20)
+second = bytearray(b"x") * (1 << 20)
+before = resident()
+del first
+print("pages", before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[1]) > 0.9 * PAGES
+
+
 def test_free_memory_is_returned_to_the_system():
     """The process shrinks by most of a block that it had kept."""
     code = """

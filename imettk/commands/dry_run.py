@@ -19,6 +19,7 @@ from imettk.experiment.network_check import check_network
 from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.resume import is_done
 from imettk.experiment.settle import Settled, settle
+from imettk.memory import return_freed_memory
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
@@ -84,6 +85,8 @@ def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[Tri
 
     Nothing is written into the experiment's run folder.
     """
+    if experiment.recipe.session.recompute_activations and experiment.compute.device.type == "cpu":
+        return_freed_memory()
     with tempfile.TemporaryDirectory() as scratch:
         session = Session(started=time.monotonic(), limit_seconds=math.inf, margin_seconds=0)
         start = FoldStart(fold, settled, experiment.prepared, environment={})

@@ -27,6 +27,7 @@ from imettk.experiment.resume import (
 from imettk.experiment.scaling import require_same_scale, scale_of, scale_values
 from imettk.experiment.settle import Settled, settle, settle_as
 from imettk.experiment.teacher import with_teacher
+from imettk.memory import return_freed_memory
 from imettk.models.lora import merge_adapters
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
@@ -95,6 +96,8 @@ def train(
     compute = choose_compute(recipe, local_rank())  # before the data is read: it may not be there at all
     if recipe.train.deterministic and compute.device.type == "cuda":
         use_deterministic_algorithms()
+    if recipe.session.recompute_activations and compute.device.type == "cpu":
+        return_freed_memory()
     processes = join_process_group(compute.device)
     compute = replace(compute, processes=processes)
     prepared = read_prepared(recipe, data_dir, run)

@@ -2,15 +2,14 @@
 
 A network of `imettk` takes steps with AdamW in float32, in a process of its own with and without: the peak of its
 resident memory above what it holds before the first step, gradients included, and the seconds of the step after it.
-Every tensor is a mapping of its own there (MALLOC_MMAP_THRESHOLD_), as a caching allocator of a GPU also gives blocks
-back to be used again: with glibc's heap its fragments were measured, two thirds of the memory instead of a fifth.
+malloc is set as `imettk train` sets it for each (`imettk.memory`): freed blocks stay with the process for speed, and
+with recomputation they go back to the system.
 
 `python tools/bench/checkpointing.py [--check] [--quick] [--rounds N]`
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,10 +20,15 @@ CODE = """
 import re, sys, time
 from pathlib import Path
 import torch
+from imettk.memory import keep_freed_memory, return_freed_memory
 from imettk.models.network import Network
 from imettk.models.recompute import recompute_activations
 
 name, side, batch, recomputes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "yes"
+
+keep_freed_memory()
+if recomputes:
+    return_freed_memory()
 
 def resident(kind):
     return int(re.search(kind + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1000
@@ -40,7 +44,7 @@ def step():
     torch.nn.functional.cross_entropy(network(images).logits, targets).backward()
 
 before = resident("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
 step()
 peak = resident("VmHWM") - before
 optimizer.step()
@@ -59,8 +63,7 @@ ROUNDS = 3
 def measure(name: str, side: int, batch: int, recomputes: str) -> tuple[float, float]:
     """Return the peak in 1e6 bytes, and the seconds of a step."""
     command = [sys.executable, "-c", CODE, name, str(side), str(batch), recomputes]
-    own_mappings = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # bytes
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=own_mappings)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     peak, seconds = done.stdout.split()
     return float(peak), float(seconds)
 
