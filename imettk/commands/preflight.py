@@ -44,6 +44,7 @@ def preflight(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     run.path.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is reported now, not at the end
     table = _check_tables(recipe, data_dir)
     whole = _whole(recipe, table, run)
+    plan_fold(recipe, whole, 0)  # raises: the recipe names labels that the table does not have
     with tempfile.TemporaryDirectory() as folder:
         data, inner = Path(folder, "data"), RunDir(Path(folder, "run"))
         small, rows = make_miniature(recipe, table, data_dir, data, rows=_num_rows(recipe), test_rows=TEST_ROWS)
@@ -110,10 +111,18 @@ def _num_validated(recipe: Recipe, prepared: Prepared) -> int:
 
 
 def miniature(recipe: Recipe) -> Recipe:
-    """Return the recipe with two epochs and at most two cycles a stage, and without a cache."""
+    """Return the recipe with two epochs and at most two even cycles a stage, and without a cache.
+
+    Weights of labels go: they are often of rare ones, which a miniature does not have.
+    """
     stages = tuple(
         dataclasses.replace(
-            plan, num_epochs=2.0, warmup_epochs=min(plan.warmup_epochs, 1.0), num_cycles=min(plan.num_cycles, 2)
+            plan,
+            num_epochs=2.0,
+            warmup_epochs=min(plan.warmup_epochs, 1.0),
+            num_cycles=min(plan.num_cycles, 2),
+            cycle_factor=1.0,
+            label_weights={},
         )
         for plan in recipe.stages
     )

@@ -47,10 +47,11 @@ def _parses(recipe: Recipe, option: tuple[str, list[str]]) -> bool:
 
 def _words(recipe: Recipe, option: tuple[str, list[str]]) -> list[str]:
     """Return an option in tyro's spelling, which has `--no-NAME` for a field that is set to false."""
-    flag, values = option
+    flag, values = option[0], list(option[1])
     kind = field_type(recipe, _field_name(flag))
     if kind == PAIRS:
-        values = [value.capitalize() if value.lower() in ("true", "false") else value for value in values]
+        # Names stay as they are: a label may be called `true`.
+        values[1::2] = [value.capitalize() if value.lower() in ("true", "false") else value for value in values[1::2]]
     if kind == "bool" and len(values) == 1 and values[0].lower() in ("true", "false"):
         section, _, name = flag.rpartition(".")
         return [flag if values[0].lower() == "true" else f"{section}.no-{name}"]

@@ -56,19 +56,19 @@ def progressive_stages(
             f"{stage.warmup_epochs:g}"
         )
     sizes: Sequence[tuple[int, int] | None] = image_sizes or [stage.image_size] * count
-    ends = [sum(shares[: number + 1]) for number in range(count - 1)] + [1.0]
+    first, last = stage.schedule_part
+    ends = [first, *(first + (last - first) * sum(shares[:number]) for number in range(1, count)), last]
     whole = stage.schedule == "constant"
     stages = []
-    for number, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+    for number, size in enumerate(sizes):
         batch_size = batch_sizes[number] if batch_sizes else _fitting_batch(stage, size, sizes[-1])
-        start = ends[number - 1] if number else 0.0
         part = replace(
             stage,
             num_epochs=stage.num_epochs * shares[number],
             image_size=size,
             batch_size=batch_size,
             lr=stage.lr if batch_sizes else _fitting_rates(stage, batch_size),
-            schedule_part=(0.0, 1.0) if whole else (start, end),
+            schedule_part=stage.schedule_part if whole else (ends[number], ends[number + 1]),
             warmup_epochs=0.0 if number else stage.warmup_epochs,
             keep_optimizer=number > 0 or stage.keep_optimizer,
         )
@@ -116,5 +116,9 @@ def probe_then_tune(
         warmup_epochs=0.0,
         frozen_groups=layer_groups,
         keep_optimizer=False,
+        num_cycles=1,
+        cycle_factor=1.0,
+        cycle_decay=1.0,
+        schedule_part=(0.0, 1.0),
     )
     return probe, stage

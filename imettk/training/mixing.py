@@ -93,9 +93,20 @@ class Mixing:
         """Return the samples to mix in an order in which partners are at mirrored places."""
         if self._classes == "any":
             return slice(len(targets) // 2 * 2)
-        classes = torch.unique(targets, dim=0, return_inverse=True)[1].cpu().numpy()
+        classes = _likeliest(targets).cpu().numpy()
         pairs = pair_within(classes) if self._classes == "same" else pair_across(classes)
         return torch.from_numpy(np.concatenate([pairs[:, 0], pairs[::-1, 1]])).to(targets.device)
+
+
+def _likeliest(targets: Tensor) -> Tensor:
+    """Return the number of each sample's class, int64 (B,), from shares of classes or from cumulative grades.
+
+    Smoothed targets and pseudo labels count as the class that they most likely are.
+    """
+    if bool(((targets.sum(1) - 1).abs() < 1e-3).all()):
+        return targets.argmax(1)
+    places: Tensor = torch.unique(targets > 0.5, dim=0, return_inverse=True)[1]
+    return places
 
 
 def pair_within(classes: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from imettk.training.feed import TrainingData
 from imettk.training.mining import Mining
 from imettk.training.mixing import Mixing
 from imettk.training.optimizer import set_lr
-from imettk.training.process_group import Compute
+from imettk.training.process_group import Compute, ProcessGroup
 
 
 class StageSetup(NamedTuple):
@@ -214,8 +214,7 @@ class StepRunner:
         count = len(images)
         if gathers := processes.size > 1 and setup.loss_fn.whole_batch:  # such as triplets, which pair all samples
             # Every process has the loss of all; its gradient reaches each through its own samples.
-            gathered = (part if part is None else processes.all_gather_with_grad(part) for part in outputs)
-            outputs = type(outputs)(*gathered)
+            outputs = type(outputs)(*(None if part is None else _gather(part, processes) for part in outputs))
             targets = processes.all_gather_with_grad(targets)
         losses = setup.loss_fn(outputs, targets)
         # The gradient of the mean over the step's samples is passed in: cheaper than taking the mean and going back
@@ -296,6 +295,13 @@ def _copy_buffers(pairs: list[tuple[list[Tensor], list[Tensor]]], *, back: bool)
     """Copy live buffers to those that are kept, or back, in fused operations."""
     for live, kept in pairs:
         torch._foreach_copy_(*((live, kept) if back else (kept, live)))
+
+
+def _gather(part: Tensor, processes: ProcessGroup) -> Tensor:
+    """Return a part of the outputs for the samples of all processes, (B, ...), or (masks, B, C) for logits by mask."""
+    if part.ndim < 3:
+        return processes.all_gather_with_grad(part)
+    return processes.all_gather_with_grad(part.transpose(0, 1).contiguous()).transpose(0, 1)
 
 
 def _split(batch: Batch, count: int, least: int) -> list[Batch]:

@@ -33,15 +33,16 @@ class TrialTrainer(Trainer):
         return medians, time.monotonic() - started
 
     def noise_scale(self, count: int) -> float | None:
-        """Return the gradient noise scale in samples, from the first `count` steps of the longest stage.
+        """Return the gradient noise scale in samples, from at most `count` steps of the longest stage.
 
-        No step is taken, but averages such as BatchNorm's change.
+        They are of one epoch, as its steps share no sample; None if it has a single one. No step is taken, but averages
+        such as BatchNorm's change.
         """
         span = max(self.spans, key=lambda span: span.last_step - span.first_step)
         span = replace(span, config=replace(span.config, keep_optimizer=False))  # the moments at hand are not its own
         self.at.step = span.first_step
         batches = self._feed.batches(span, span.first_step)
-        count = min(count, span.last_step - span.first_step)
+        count = min(count, span.steps_per_epoch, span.last_step - span.first_step)
         return measure_noise(self._runner, self._enter(span), batches, first_step=span.first_step, num_steps=count)
 
     @property

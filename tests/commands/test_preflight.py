@@ -13,6 +13,7 @@ import pytest
 
 from imettk.cli.main import main
 from imettk.commands import preflight
+from imettk.config import StageConfig
 from imettk.data.table import read_table
 from imettk.recipes import load_recipe
 from imettk.synthetic.digits import DigitsSize, make_digits
@@ -204,3 +205,19 @@ def test_a_missing_table_or_folder_is_named_as_the_user_knows_it(user, tmp_path,
             fly(user, tmp_path / "run", f"--table.{field}", name)
         assert ending.value.code == 2
         assert f"{user / 'data' / name} is missing" in capsys.readouterr().err
+
+
+def test_a_miniature_has_none_of_what_only_a_whole_training_has_room_for():
+    stage = StageConfig(num_epochs=12, num_cycles=6, cycle_factor=3, label_weights={"rare": 3.0}, class_weights="sqrt")
+    recipe = preflight.miniature(replace(load_recipe("digits"), stages=(stage,)))
+    small = recipe.stages[0]
+    assert (small.num_cycles, small.cycle_factor, small.label_weights, small.class_weights) == (2, 1.0, {}, "sqrt")
+
+
+def test_a_weight_of_no_label_is_named_before_anything_is_played(digits_data, tmp_path, capsys):
+    at = ["--data", str(digits_data / "data"), "--run-dir", str(tmp_path)]
+    with pytest.raises(SystemExit) as ending:
+        main(["preflight", "digits", *at, "--stages.0.label-weights", "no such label", "2"])
+    written = capsys.readouterr()
+    assert ending.value.code == 2 and "`stages.0.label_weights` names 'no such label'" in written.err
+    assert "every command once" not in written.out

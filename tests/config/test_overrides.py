@@ -67,3 +67,8 @@ def test_a_field_that_is_true_or_false_takes_both(words, value):
 def test_any_other_value_than_true_or_false_is_refused():
     with pytest.raises(ConfigError, match=r"--session\.tensorboard must be true or false, got 'perhaps'"):
         apply_overrides(Recipe(), ["--session.tensorboard", "perhaps"])
+
+
+def test_a_label_may_be_called_true():
+    stage = apply_overrides(Recipe(), ["--stages.0.label-weights", "true", "2", "cat", "3"]).stages[0]
+    assert stage.label_weights == {"true": 2.0, "cat": 3.0}

@@ -88,3 +88,18 @@ def test_the_head_is_trained_first():
 def test_only_the_same_optimizer_can_be_kept(stages):
     with pytest.raises(ConfigError, match=r"`stages\.\d\.keep_optimizer` needs a stage before it"):
         Recipe(stages=stages)
+
+
+def test_a_part_of_a_course_is_divided_again():
+    stage = StageConfig(num_epochs=10, schedule_part=(0.5, 1.0))
+    sizes = progressive_stages(stage, image_sizes=SIZES[:2])
+    assert [part.schedule_part for part in sizes] == [(0.5, 0.75), (0.75, 1.0)]
+    batches = progressive_stages(sizes[0], batch_sizes=(8, 16), shares=(0.8, 0.2))
+    assert [part.schedule_part for part in batches] == [(0.5, pytest.approx(0.7)), (pytest.approx(0.7), 0.75)]
+
+
+def test_a_probe_runs_a_course_of_its_own():
+    stage = StageConfig(num_epochs=8, num_cycles=4, cycle_factor=2, cycle_decay=0.5)
+    probe, tune = probe_then_tune(stage, layer_groups=1)
+    assert (probe.num_cycles, probe.schedule_part) == (1, (0.0, 1.0)) and tune == stage
+    assert probe_then_tune(StageConfig(schedule_part=(0.5, 1)), layer_groups=1)[0].schedule_part == (0.0, 1.0)

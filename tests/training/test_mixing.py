@@ -184,3 +184,11 @@ def test_a_training_that_stops_at_odd_steps_ends_with_the_bits_of_one_in_one_go(
     plain = make_trainer("plain", stages=stages, dataset=Augmented())
     plain.fit()
     assert same(weights(whole), weights(trainer)) and not same(weights(whole), weights(plain))
+
+
+def test_pseudo_labels_pair_as_the_class_that_they_most_likely_are():
+    targets = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.6, 0.1, 0.3], [0.2, 0.2, 0.6]])
+    same = (mix("same", targets=targets, count=4) > 0).int()
+    assert same.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]] * 2
+    other = (mix("other", targets=targets, count=4) > 0).int() * (1 - torch.eye(4, dtype=torch.int32))
+    assert (other.sum(1) == 1).all() and not (other * same).any()

@@ -13,6 +13,8 @@ from imettk.data.sampling import derive_seed
 from imettk.errors import DeviceError
 from imettk.losses.cross_entropy import cross_entropy
 from imettk.models.network import Outputs
+from imettk.training.process_group import ProcessGroup
+from imettk.training.step import _gather
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -182,3 +184,16 @@ def test_activations_computed_again_give_the_same_bits(make_trainer, body, dtype
             {**network.state_dict(), **{f"ema.{name}": value for name, value in trainer.evaluated.state_dict().items()}}
         )
     assert same(*states)
+
+
+def test_logits_by_mask_are_gathered_by_sample():
+    """A loss over the whole batch sees (masks, B, C) of all processes; this one takes the place of two."""
+
+    class Twice(ProcessGroup):
+        def all_gather_with_grad(self, part):
+            return torch.cat([part, part + 100])
+
+    logits = torch.arange(24.0).view(3, 4, 2)
+    gathered = _gather(logits, Twice())
+    assert gathered.shape == (3, 8, 2) and torch.equal(gathered, torch.cat([logits, logits + 100], 1))
+    assert _gather(logits[0], Twice()).shape == (8, 2)

@@ -53,3 +53,13 @@ def test_the_longest_stage_may_keep_an_optimizer_whose_moments_are_not_at_hand(m
     trainer = make_trainer(stages=stages, kind=TrialTrainer)
     trainer.time_plan(2)
     assert trainer.noise_scale(3) is not None
+
+
+def test_the_noise_is_that_of_steps_that_share_no_sample(make_trainer):
+    """An epoch has three steps of 8 samples; more of them would show the same samples again, and less noise."""
+    scales = [
+        make_trainer(stages=(StageConfig(num_epochs=4, batch_size=8),), kind=TrialTrainer).noise_scale(count)
+        for count in (3, 8)
+    ]
+    assert scales[0] == scales[1]
+    assert make_trainer(stages=(StageConfig(batch_size=24),), kind=TrialTrainer).noise_scale(8) is None
