@@ -28,10 +28,9 @@ from imettk.experiment.candidates import (
     Search,
     begin_search,
     find_rungs,
-    make_grid,
-    parse_vary,
     read_search,
 )
+from imettk.experiment.grid import Grid, make_grid, parse_vary
 from imettk.experiment.in_time import longest_validation
 from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
 from imettk.experiment.teacher import with_teacher
@@ -151,7 +150,7 @@ def search(recipe: Recipe, data_dir: Path, run: RunDir, request: Request, *, sta
     return scored
 
 
-def _open(recipe: Recipe, run: RunDir, request: Request) -> tuple[Search, list[tuple[dict[str, str], Recipe]]]:
+def _open(recipe: Recipe, run: RunDir, request: Request) -> tuple[Search, Grid]:
     """Return the search of the folder, or a new one, and its grid of recipes."""
     path, vary = run.find_optional(FILE), parse_vary(request.vary)
     if path is None and not vary:

@@ -1,23 +1,19 @@
-"""Candidates of a search: a grid of recipes, the points at which they are judged, and the file of their scores."""
+"""Candidates of a search, the points at which they are judged, and the file of their scores."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from imettk.config import PREPARE_SECTIONS, Recipe, differences, fingerprint
-from imettk.config.fields import leaves
-from imettk.config.overrides import apply_overrides
-from imettk.errors import ConfigError, MismatchError
+from imettk.config import Recipe, fingerprint
+from imettk.errors import MismatchError
+from imettk.experiment.grid import Grid
 from imettk.tracking.files import read_json, write_json
 
 FILE = "search.json"
 BASE = "base"  # the candidate with the recipe as it was given
-MOST = 32  # candidates beside it: beyond that a grid on one fold finds the noise
 RUNGS = (0.25, 0.5, 1.0)  # shares of its schedule after which a candidate of a successive halving is judged
 KEPT = 0.5  # the share of candidates that goes on beyond a rung
 
@@ -118,55 +114,7 @@ def rank(scores: Sequence[float], *, higher: bool) -> list[int]:
     return sorted(range(len(scores)), key=lambda place: (math.isnan(scores[place]), sign * scores[place]))
 
 
-def parse_vary(options: Sequence[str]) -> dict[str, list[str]]:
-    """Return the values of each field, from options such as `stages.0.lr=1e-3,3e-3`.
-
-    Raises:
-        ConfigError: an option has no field or no value, or a field comes twice.
-    """
-    vary: dict[str, list[str]] = {}
-    for option in options:
-        name, _, text = option.partition("=")
-        name, values = name.lstrip("-").replace("-", "_"), [value.strip() for value in text.split(",")]
-        if not name or not all(values):
-            raise ConfigError(f"--vary must be FIELD=VALUE,VALUE such as stages.0.lr=1e-3,3e-3, got {option!r}")
-        if name in vary:
-            raise ConfigError(f"--vary {name} is given twice: write all of its values in one, separated by commas")
-        vary[name] = values
-    return vary
-
-
-def make_grid(base: Recipe, vary: dict[str, list[str]]) -> list[tuple[dict[str, str], Recipe]]:
-    """Return every combination of the values as a recipe, with its values as text; the base comes first.
-
-    A combination that gives a recipe which is there already is left out.
-
-    Raises:
-        ConfigError: there are too many; a field is unknown or has an invalid value; or a recipe would need another
-            table, other folds or another metric than the base.
-    """
-    if (count := math.prod(map(len, vary.values()))) > MOST:
-        sizes = " x ".join(str(len(values)) for values in vary.values())
-        raise ConfigError(f"--vary gives {sizes} = {count} recipes, and a search takes at most {MOST}: vary less")
-    grid: list[tuple[dict[str, str], Recipe]] = [({}, base)]
-    for values in itertools.product(*vary.values()):
-        chosen = dict(zip(vary, values, strict=True))
-        words = [word for name, text in chosen.items() for word in (f"--{name}", *text.split())]
-        recipe = apply_overrides(base, words)
-        if changed := differences(base, recipe, PREPARE_SECTIONS):
-            raise ConfigError(f"--vary: recipes of a search share their table and folds, got {'; '.join(changed)}")
-        if recipe.scorer.title != base.scorer.title:
-            raise ConfigError(f"--vary: recipes of a search share their metric, got {recipe.scorer.title}")
-        if all(recipe != other for _, other in grid):
-            grid.append((chosen, recipe))
-    fields = dict(leaves(base))
-    grid[0] = ({name: _text(fields.get(name)) for name in vary}, base)
-    return grid
-
-
-def begin_search(
-    base: Recipe, vary: dict[str, list[str]], grid: Sequence[tuple[dict[str, str], Recipe]], *, fold: int, halving: bool
-) -> Search:
+def begin_search(base: Recipe, vary: dict[str, list[str]], grid: Grid, *, fold: int, halving: bool) -> Search:
     """Return a search in which nothing is trained yet."""
     names = [BASE, *(f"candidate{number}" for number in range(1, len(grid)))]
     candidates = [Candidate(name, values) for name, (values, _) in zip(names, grid, strict=True)]
@@ -181,7 +129,3 @@ def find_rungs(validations: Sequence[int], rungs: Sequence[float]) -> list[int]:
         validations: steps at which a training is validated, rising; the last one ends it.
     """
     return [next(step for step in validations if step >= share * validations[-1]) for share in rungs]
-
-
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
