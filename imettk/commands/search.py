@@ -9,28 +9,22 @@ candidate is a run folder that `train` may continue, and the state of a search i
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imettk.commands.dry_run import plan_fold, validated_steps
+from imettk.commands.dry_run import duration, plan_fold, validated_steps
 from imettk.commands.train import chosen_folds, train
 from imettk.commands.validate import validate
-from imettk.config import Recipe, fingerprint
-from imettk.errors import BusyError, ConfigError, MismatchError, TrainingError, UserError
-from imettk.evaluation.standings import compare_candidates, conclude, table_of
-from imettk.experiment.candidates import (
-    BASE,
-    FILE,
-    Candidate,
-    Search,
-    begin_search,
-    find_rungs,
-    read_search,
-)
-from imettk.experiment.grid import Grid, make_grid, parse_vary
+from imettk.config import Recipe
+from imettk.errors import ConfigError, TrainingError
+from imettk.evaluation.standings import compare_candidates, conclude, keep_judged_for_search, table_of
+from imettk.experiment.candidates import BASE, Candidate, Search, find_rungs, open_search, require_alike
+from imettk.experiment.failures import describe_failure
+from imettk.experiment.grid import parse_vary
 from imettk.experiment.in_time import longest_validation
 from imettk.experiment.prepared import Prepared, choose_compute, read_prepared
 from imettk.experiment.teacher import with_teacher
@@ -109,7 +103,8 @@ def search(recipe: Recipe, data_dir: Path, run: RunDir, request: Request, *, sta
     """Train and score the candidates until done or until the session must end, and print their table.
 
     Each candidate is a run folder below this one. `search.json` keeps the scores that decide which of them go on. A
-    candidate that fails is noted there, and the others go on; only the base, with which all are compared, must not.
+    candidate that fails is noted there, and the others go on; the next session tries it again. Only the base must not
+    fail, as all are compared with it.
 
     Args:
         started: when the session began, on `time.monotonic()`.
@@ -123,12 +118,10 @@ def search(recipe: Recipe, data_dir: Path, run: RunDir, request: Request, *, sta
         MissingFileError: `prepare` has not run.
     """
     limit, margin = recipe.session.limit_seconds, recipe.session.margin_seconds
-    budget = limit if request.budget is None else min(request.budget, limit)
-    if budget <= margin:
-        raise ConfigError(
-            f"--budget must be more than the {margin:g} s that `session.margin_seconds` keeps free, got {budget:g} s"
-        )
-    content, grid = _open(recipe, run, request)
+    budget = _budget(recipe, request)
+    vary = parse_vary(request.vary)
+    content, grid = open_search(recipe, run, vary, fold=request.fold, halving=request.halving)
+    chosen_folds(recipe, content.fold)
     choose_compute(recipe)  # before the data is read: a device that is missing is no candidate's fault
     prepared = read_prepared(recipe, data_dir, run)
     if not len(prepared.rows(content.fold, valid=True)):
@@ -140,6 +133,7 @@ def search(recipe: Recipe, data_dir: Path, run: RunDir, request: Request, *, sta
     run.path.mkdir(parents=True, exist_ok=True)
     with hold_folder(run.path):
         run.save_recipe(recipe)
+        _forget_faults(work)
         work.save()
         say(f"{len(grid)} candidates on fold {content.fold}, each with a run folder below {run.path}")
         scored = list(_score_all(work)) if _train_all(work) else []
@@ -150,48 +144,40 @@ def search(recipe: Recipe, data_dir: Path, run: RunDir, request: Request, *, sta
     return scored
 
 
-def _open(recipe: Recipe, run: RunDir, request: Request) -> tuple[Search, Grid]:
-    """Return the search of the folder, or a new one, and its grid of recipes."""
-    path, vary = run.find_optional(FILE), parse_vary(request.vary)
-    if path is None and not vary:
-        raise ConfigError(f"{run.path} holds no search: begin one with --vary FIELD=VALUE,VALUE")
-    # A candidate finds the prepared table in this folder, and would take a training there for its own.
-    if trained := run.with_training():
-        raise MismatchError(
-            f"{trained[0]} holds a training, and a search needs a folder that is only prepared: run `imettk prepare` "
-            "with another --run-dir, and begin the search there"
+def _budget(recipe: Recipe, request: Request) -> float:
+    """Return the seconds of this session; raise `ConfigError` if there is no time in them for anything."""
+    limit, margin = recipe.session.limit_seconds, recipe.session.margin_seconds
+    budget = limit if request.budget is None else request.budget
+    if budget <= margin:
+        raise ConfigError(
+            f"--budget must be more than the {margin:g} s that `session.margin_seconds` keeps free, got {budget:g} s"
         )
-    if path is None:
-        fold = chosen_folds(recipe, request.fold or 0)[0]
-        grid = make_grid(recipe, vary)
-        return begin_search(recipe, vary, grid, fold=fold, halving=request.halving), grid
-    known = read_search(path)
-    changed = {
-        "RECIPE": known.recipe != fingerprint(recipe),
-        "--vary": bool(vary) and vary != known.vary,
-        "--fold": request.fold not in (None, known.fold),
-        "--halving": request.halving and len(known.rungs) == 1,
-    }
-    if names := [name for name, differs in changed.items() if differs]:
-        raise MismatchError(
-            f"{path} is of a search with another {', '.join(names)}: `imettk try --run-dir {run.path}` continues it, "
-            "another --run-dir begins a new one"
+    if budget > limit:
+        say(
+            f"note: --budget is {duration(budget)}, and the session ends after {duration(limit)}: "
+            "--session.limit-seconds sets that"
         )
-    grid = make_grid(recipe, known.vary)
-    if [candidate.values for candidate in known.candidates] != [values for values, _ in grid]:
-        raise MismatchError(f"{path} is damaged, its candidates are others: delete it, what is trained is kept")
-    return known, grid
+    return min(budget, limit)
 
 
 def _require_rungs(work: _Work) -> None:
-    """Raise `ConfigError` if the base is validated too rarely to be judged at every rung."""
-    steps = _rung_steps(work, work.recipes[BASE])
-    if len(set(steps)) < len(steps):
-        shares = ", ".join(f"{share:.0%}" for share in work.search.rungs)
-        raise ConfigError(
-            f"--halving judges candidates at {shares} of their steps, and there are too few validations for that: set "
-            "--train.validate-epochs lower"
-        )
+    """Raise `ConfigError` if validations are too rare for candidates to be judged at like shares of their steps."""
+    steps = {}
+    for name, recipe in work.recipes.items():
+        try:
+            steps[name] = _rung_steps(work, recipe)
+        except Exception:  # its training meets the same fault, which is then noted
+            if name == BASE:
+                raise
+    require_alike(steps, work.search)
+
+
+def _forget_faults(work: _Work) -> None:
+    """Let candidates that failed in an earlier session be tried again, as what they lacked may be there now."""
+    for candidate in work.search.candidates:
+        if candidate.fault is not None:
+            say(f"{candidate.name} failed in an earlier session and is tried again: {candidate.fault}")
+            candidate.fault = None
 
 
 def _rung_steps(work: _Work, recipe: Recipe) -> list[int]:
@@ -209,7 +195,7 @@ def _train_all(work: _Work) -> bool:
             say(f"{candidate.title}: up to {share:.0%} of its steps")
             try:
                 score = _advance(work, candidate, rung)
-            except UserError as error:
+            except Exception as error:
                 _note_fault(work, candidate, error)
                 continue
             if score is None:
@@ -246,40 +232,46 @@ def _score_all(work: _Work) -> Iterator[Path]:
         say(f"{candidate.title}:")
         try:
             validate(recipe, work.data_dir, run, fold=work.search.fold)
-        except UserError as error:
+        except Exception as error:
             _note_fault(work, candidate, error)
             continue
         write_fact(run.path, "note", text=candidate.title)
+        keep_judged_for_search(run)
         candidate.score = float(read_json(run.path / "scores.json", needs=("oof",))["oof"])
         work.save()
         yield run.path
 
 
-def _note_fault(work: _Work, candidate: Candidate, error: UserError) -> None:
+def _note_fault(work: _Work, candidate: Candidate, error: Exception) -> None:
     """Note that a candidate failed; raise the error again if the search cannot go on without it."""
-    if candidate.name == BASE or isinstance(error, BusyError):
+    fault = describe_failure(error)
+    if candidate.name == BASE or fault is None:
         raise error
-    candidate.fault = str(error)
+    candidate.fault = fault
     work.save()
-    say(f"{candidate.name} failed: {error}")
+    say(f"{candidate.name} failed: {fault}")
 
 
 def _tell_left(work: _Work) -> None:
     """Print how far each candidate has come, and how to continue."""
     for candidate in work.search.candidates:
         say(f"  {work.search.state(candidate):<16} {candidate.title}")
-    say(f"the search is paused; `imettk try --run-dir {work.run.path}` continues")
+    words = ["imettk", "try", "--data", str(work.data_dir), "--run-dir", str(work.run.path)]
+    inputs = ["--inputs", *map(str, work.run.inputs)] if work.run.inputs else []
+    say(f"the search is paused; `{shlex.join([*words, *inputs])}` continues")
 
 
 def _tell_result(work: _Work) -> None:
     """Print the table of all candidates, why some failed, and the conclusion."""
     candidates, scorer = work.search.candidates, work.recipes[BASE].scorer
-    folders = {candidate.name: work.run_of(candidate).path for candidate in candidates}
+    runs = {candidate.name: work.run_of(candidate) for candidate in candidates}
     seconds = {candidate.name: work.seconds(candidate) for candidate in candidates}
-    standings = compare_candidates(work.search, scorer, folders)
+    standings = compare_candidates(work.search, scorer, runs)
     say(table_of(work.search, standings, scorer.title, seconds))
     for candidate in candidates:
         if candidate.fault is not None:
             say(f"{candidate.name} failed: {candidate.fault}")
-    for line in [*(f"note: {fault}" for fault in standings.faults), *conclude(standings, work.run.path, seconds)]:
+    for fault in standings.faults:
+        say(f"note: {fault}")
+    for line in conclude(standings, runs[standings.best], work.data_dir, seconds):
         say(line)

@@ -132,6 +132,11 @@ def read_judged(path: Path) -> Judged:
             f"{path} has no judged.safetensors: run `imettk {_written_by(path)}` there again, which writes it, unless "
             "the run is too large for that"
         )
+    return read_judged_file(file)
+
+
+def read_judged_file(file: Path) -> Judged:
+    """Read `judged.safetensors` or a copy of it; raise `MismatchError` if it is damaged."""
     content = read_tensors(file)
     try:
         parts = {name: content.tensors[name].numpy() for name in ("outputs", "targets")}
@@ -145,7 +150,8 @@ def read_judged(path: Path) -> Judged:
             labels=tuple(content.values["labels"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise MismatchError(f"{file} is damaged ({error}): run `imettk {_written_by(path)}` there again") from None
+        command = _written_by(file.parent)
+        raise MismatchError(f"{file} is damaged ({error}): run `imettk {command}` there again") from None
 
 
 def _written_by(path: Path) -> str:

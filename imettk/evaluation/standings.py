@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imettk.errors import MismatchError, MissingFileError
-from imettk.evaluation.paired import Judged, compare_judged, read_judged
+from imettk.errors import UserError
+from imettk.evaluation.paired import Judged, compare_judged, read_judged_file
 from imettk.experiment.candidates import BASE, Candidate, Search, rank
+from imettk.files import write_atomically
 from imettk.metrics import Scorer
 from imettk.metrics.paired import PairedScores
+from imettk.progress import say
+from imettk.tracking.run_dir import JUDGED, JUDGED_BY_TRY, RunDir
 
 HEAD = ("difference to base", "95% interval", "verdict", "seconds")
 
@@ -37,22 +41,48 @@ class Standings:
         """Names of the candidates that do not stand out from the best one."""
         return [name for name, paired in self.with_best.items() if verdict_of(paired) == "equal"]
 
+    @property
+    def conclusive(self) -> bool:
+        """True if the best candidate is compared with the base, or the base, as the best, with any other."""
+        names = self.with_base if self.best == BASE else [self.best]
+        return any(verdict_of(self.with_base[name]) != "unknown" for name in names if name in self.with_base)
 
-def compare_candidates(search: Search, scorer: Scorer, folders: Mapping[str, Path]) -> Standings:
+
+def keep_judged_for_search(run: RunDir) -> None:
+    """Copy `judged.safetensors` of a candidate, just validated on the search's fold alone.
+
+    Other views, rules or folds that are validated later change that file, and not this copy. Without room for it, it is
+    left out with a note.
+    """
+    path, copy = run.path / JUDGED, run.path / JUDGED_BY_TRY
+    copy.unlink(missing_ok=True)
+    if not path.is_file():
+        return
+    try:
+        write_atomically(copy, path.read_bytes())
+    except OSError as error:
+        say(f"warning: no {JUDGED_BY_TRY}, which the comparison with other candidates needs: {error}")
+
+
+def compare_candidates(search: Search, scorer: Scorer, runs: Mapping[str, RunDir]) -> Standings:
     """Compare the scored candidates with the base and with the best one, on the rows that both validated.
 
     Args:
-        folders: of the candidates, by name.
+        runs: of the candidates, by name; their inputs have what earlier folders of the search hold.
     """
-    scored = [candidate for candidate in search.candidates if candidate.score is not None]
-    best = scored[rank([candidate.score or 0.0 for candidate in scored], higher=search.higher)[0]].name
+    scored = [(candidate.name, candidate.score) for candidate in search.candidates if candidate.score is not None]
+    best = scored[rank([score for _, score in scored], higher=search.higher)[0]][0]
     judged: dict[str, Judged] = {}
-    faults = []
-    for candidate in scored:
+    faults: list[str] = []
+    for name, _ in scored:
         try:
-            judged[candidate.name] = read_judged(folders[candidate.name])
-        except (MissingFileError, MismatchError) as error:
-            faults.append(f"{candidate.name} is not compared: {error}")
+            path = runs[name].find_optional(JUDGED_BY_TRY)
+            if path is not None:
+                judged[name] = read_judged_file(path)
+            else:
+                faults.append(f"{name} is not compared: {runs[name].path} has no {JUDGED_BY_TRY}")
+        except UserError as error:
+            faults.append(f"{name} is not compared: {error}")
     with_base = _compare_with(BASE, judged, scorer)
     with_best = with_base if best == BASE else _compare_with(best, judged, scorer)
     return Standings(best, with_base, with_best, faults)
@@ -105,10 +135,18 @@ def _compared(search: Search, candidate: Candidate, paired: PairedScores | None)
     return "-" if score is None else f"{score:.4f}", difference, interval, verdict
 
 
-def conclude(standings: Standings, run_dir: Path, seconds: Mapping[str, float]) -> list[str]:
-    """Return lines on the best candidate, those that equal it, and the next command."""
+def conclude(standings: Standings, run: RunDir, data_dir: Path, seconds: Mapping[str, float]) -> list[str]:
+    """Return lines on the best candidate, those that equal it, and the next command.
+
+    Args:
+        run: of the best candidate.
+    """
     best, equals = standings.best, standings.equals
-    more_folds = f"`imettk train --run-dir {run_dir / best} --inputs {run_dir}` trains its other folds"
+    if not standings.conclusive:
+        if best == BASE:
+            return ["no conclusion: nothing could be compared with the base"]
+        return [f"no conclusion: {best} has the best score, but could not be compared with the base"]
+    more_folds = f"`{training_command(run, data_dir)}` trains its other folds"
     lines = [f"best: {best}"]
     if equals:
         cheapest = min([best, *equals], key=lambda name: seconds[name])
@@ -120,3 +158,14 @@ def conclude(standings: Standings, run_dir: Path, seconds: Mapping[str, float]) 
     else:
         lines.append(f"next: confirm {best} on more rows, as the best of several is lucky too: {more_folds}")
     return lines
+
+
+def training_command(run: RunDir, data_dir: Path) -> str:
+    """Return the command that trains a run."""
+    # The recipe is named, as the search among the inputs has the base's.
+    saved = (folder / "recipe.json" for folder in (run.path, *run.inputs))
+    recipe = next((path for path in saved if path.is_file()), run.path / "recipe.json")
+    inputs = map(str, run.inputs)
+    return shlex.join(
+        ["imettk", "train", str(recipe), "--data", str(data_dir), "--run-dir", str(run.path), "--inputs", *inputs]
+    )

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from imettk.config import Recipe, fingerprint
-from imettk.errors import MismatchError
-from imettk.experiment.grid import Grid
+from imettk.config import WEIGHT_SECTIONS, Recipe, differences, from_json, to_json
+from imettk.errors import ConfigError, MismatchError
+from imettk.experiment.grid import ANSWER_SECTIONS, Grid, make_grid
 from imettk.tracking.files import read_json, write_json
+from imettk.tracking.run_dir import RunDir
 
 FILE = "search.json"
 BASE = "base"  # the candidate with the recipe as it was given
 RUNGS = (0.25, 0.5, 1.0)  # shares of its schedule after which a candidate of a successive halving is judged
+WHOLE = (1.0,)  # without halving
 KEPT = 0.5  # the share of candidates that goes on beyond a rung
+ALIKE = 0.1  # of a schedule, by which the rung of a candidate may lie off the base's
+SCORE_SECTIONS = (*WEIGHT_SECTIONS, *ANSWER_SECTIONS)  # all that a candidate's score depends on
+REMEDY = "delete it, what is trained is kept"
 
 
 @dataclass
@@ -47,14 +54,14 @@ class Search:
     """The content of `search.json`; every decision is a function of it.
 
     Attributes:
-        recipe: fingerprint of the base.
+        recipe: of the base the sections that its scores depend on, as in `recipe.json`.
         vary: field -> its values, as text.
         higher: whether a higher score is better.
         rungs: rising shares of the schedule, the last one 1.
         candidates: the base first.
     """
 
-    recipe: str
+    recipe: dict[str, Any]
     vary: dict[str, list[str]]
     fold: int
     higher: bool
@@ -98,14 +105,65 @@ class Search:
         write_json(folder / FILE, asdict(self))
 
 
+def open_search(
+    base: Recipe, run: RunDir, vary: dict[str, list[str]], *, fold: int | None, halving: bool
+) -> tuple[Search, Grid]:
+    """Return the search of a folder, or a new one, and its grid of recipes.
+
+    Args:
+        vary: empty to continue the search that is there.
+        fold: None for 0, or for that of the search that is there.
+
+    Raises:
+        ConfigError: there is no search to continue, or `vary` cannot be searched.
+        MismatchError: the folder holds another search, or a training.
+    """
+    path = run.find_optional(FILE)
+    if path is None and not vary:
+        raise ConfigError(f"{run.path} holds no search: begin one with --vary FIELD=VALUE,VALUE")
+    # A candidate finds the prepared table in this folder, and would take a training there for its own.
+    if trained := run.with_training():
+        raise MismatchError(
+            f"{trained[0]} holds a training, and a search needs a folder that is only prepared: run `imettk prepare` "
+            "with another --run-dir, and begin the search there"
+        )
+    if path is None:
+        grid = make_grid(base, vary)
+        return begin_search(base, vary, grid, fold=fold or 0, halving=halving), grid
+    known = read_search(path)
+    changed = {
+        "--vary": bool(vary) and vary != known.vary,
+        "--fold": fold not in (None, known.fold),
+        "--halving": halving and len(known.rungs) == 1,
+    }
+    earlier = from_json(json.dumps(known.recipe), where=f"{path}, recipe")
+    names = [name for name, differs in changed.items() if differs]
+    if fields := [*names, *differences(earlier, base, SCORE_SECTIONS)]:
+        raise MismatchError(
+            f"{path} is of a search with another recipe or other options ({'; '.join(fields)}), and their scores may "
+            "not be compared: continue it with its own, or begin a new one with another --run-dir"
+        )
+    grid = make_grid(base, known.vary)
+    expected = begin_search(base, known.vary, grid, fold=known.fold, halving=halving).candidates
+    if [(c.name, c.values) for c in known.candidates] != [(c.name, c.values) for c in expected]:
+        raise MismatchError(f"{path} is damaged, its candidates are others: {REMEDY}")
+    return known, grid
+
+
 def read_search(path: Path) -> Search:
     """Read what `Search.save` wrote; raise `MismatchError` if the file is damaged."""
-    content = read_json(path, needs=("recipe", "vary", "fold", "higher", "rungs", "candidates"))
+    from pydantic import TypeAdapter, ValidationError
+
+    content = read_json(path)
     try:
-        candidates = [Candidate(**values) for values in content["candidates"]]
-        return Search(**content | {"rungs": tuple(content["rungs"]), "candidates": candidates})
-    except TypeError as error:
-        raise MismatchError(f"{path} is damaged ({error}): delete it, what is trained is kept") from None
+        search = TypeAdapter(Search).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MismatchError(f"{path} is damaged ({place}: {first['msg']}): {REMEDY}") from None
+    if search.rungs not in (RUNGS, WHOLE) or not search.vary:
+        raise MismatchError(f"{path} is damaged (rungs {search.rungs}, {len(search.vary)} fields): {REMEDY}")
+    return search
 
 
 def rank(scores: Sequence[float], *, higher: bool) -> list[int]:
@@ -118,8 +176,9 @@ def begin_search(base: Recipe, vary: dict[str, list[str]], grid: Grid, *, fold: 
     """Return a search in which nothing is trained yet."""
     names = [BASE, *(f"candidate{number}" for number in range(1, len(grid)))]
     candidates = [Candidate(name, values) for name, (values, _) in zip(names, grid, strict=True)]
-    rungs = RUNGS if halving else (1.0,)
-    return Search(fingerprint(base), vary, fold, base.scorer.higher, rungs, candidates)
+    content = json.loads(to_json(base))
+    scored = {name: content[name] for name in SCORE_SECTIONS}
+    return Search(scored, vary, fold, base.scorer.higher, RUNGS if halving else WHOLE, candidates)
 
 
 def find_rungs(validations: Sequence[int], rungs: Sequence[float]) -> list[int]:
@@ -129,3 +188,21 @@ def find_rungs(validations: Sequence[int], rungs: Sequence[float]) -> list[int]:
         validations: steps at which a training is validated, rising; the last one ends it.
     """
     return [next(step for step in validations if step >= share * validations[-1]) for share in rungs]
+
+
+def require_alike(steps: Mapping[str, Sequence[int]], search: Search) -> None:
+    """Raise `ConfigError` if candidates would be judged at unlike shares of their schedules.
+
+    Args:
+        steps: of the rungs, by name of the candidate.
+    """
+    shares = {name: [step / rungs[-1] for step in rungs] for name, rungs in steps.items()}
+    for candidate in search.candidates:
+        given, base = shares.get(candidate.name, shares[BASE]), shares[BASE]
+        if len(set(given)) == len(given) and all(abs(a - b) <= ALIKE for a, b in zip(given, base, strict=True)):
+            continue
+        listed = ["/".join(f"{share:.0%}" for share in part) for part in (search.rungs, given, base)]
+        raise ConfigError(
+            f"--halving judges candidates at {listed[0]} of their steps, and with its validations {candidate.title} "
+            f"would be judged at {listed[1]}, the base at {listed[2]}: set --train.validate-epochs lower"
+        )

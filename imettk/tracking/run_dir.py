@@ -24,6 +24,7 @@ KNOWN_ANSWERS = "known_answers.csv"
 LABEL_SCORES = "label_scores.csv"
 PREPARED = ("table.json", "folds.csv", BAD_IMAGES, DUPLICATE_GROUPS, DROPPED, KNOWN_ANSWERS)
 JUDGED = "judged.safetensors"  # what the metric judges of each out-of-fold row, for comparisons with other runs
+JUDGED_BY_TRY = "judged_by_try.safetensors"  # a copy for the search, which the run's later validations leave as it is
 CURVES = "curves.json"  # this and the next are written by `validate` for the report
 ERRORS = "errors.json"
 PREPARED = ("folds.csv", BAD_IMAGES, DUPLICATE_GROUPS, DROPPED, KNOWN_ANSWERS, "table.json")  # small files, not images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import time
@@ -16,6 +17,7 @@ from tiny import TINY, refused, run
 
 from imettk.commands.search import Request, search
 from imettk.config import Recipe
+from imettk.evaluation.standings import training_command
 from imettk.tracking.journal import read_journal
 from imettk.tracking.run_dir import RunDir
 from imettk.training.session import NO_TIME_TO_VALIDATE
@@ -28,6 +30,17 @@ pytestmark = [
 SHORT = [*TINY, "--stages.0.num-epochs", "2", "--train.validate-epochs", "0.5", "--predict.views", "plain"]
 VARY = ["--vary", "stages.0.lr=1e-3", "--vary", "stages.0.mixup=0,0.4"]
 NAMES = ("base", "candidate1", "candidate2")
+
+
+OWN = """from imettk.recipes.digits import digits
+def fails(outputs, targets):
+    loss = outputs.square().mean(1)
+    if len(outputs) == 16:
+        raise RuntimeError("sixteen")
+    return loss
+def recipe():
+    return digits()
+"""
 
 
 @pytest.fixture
@@ -94,13 +107,33 @@ def test_a_dropped_candidate_is_a_run_that_train_continues(whole, digits_data, t
 
 def test_a_search_that_is_done_prints_its_table_again_and_is_in_the_log(whole, digits_data, unlogged, capsys):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.safetensors")}
-    run("try", "--data", digits_data / "data", "--run-dir", whole)
-    head, base, *_, best, following = table(capsys.readouterr().out)[1:]
+    run("try", "--data", digits_data / "data", "--run-dir", whole, "--budget", "100h")
+    text = capsys.readouterr().out
+    assert "note: --budget is 100.0 h, and the session ends after 9.0 h: --session.limit-seconds sets that" in text
+    head, base, *_, best, following = table(text)[1:]
     assert head.split()[:4] == ["candidate", "stages.0.lr", "stages.0.mixup", "F2"]
     assert base.split()[:3] == ["base", "0.006", "0.0"]
     assert best.startswith("best: ") and following.startswith("next: ")
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*.safetensors")}
     assert unlogged == [([], whole.parent / "log")]
+
+
+def test_candidates_of_an_input_are_compared_and_their_commands_lead_to_them(
+    whole, digits_data, tmp_path, unlogged, capsys
+):
+    data, new = digits_data / "data", tmp_path / "new"
+    run("try", "--data", data, "--run-dir", whole)
+    before = table(capsys.readouterr().out)
+    run("try", "--data", data, "--run-dir", new, "--inputs", whole)
+    after = table(capsys.readouterr().out)
+    assert [line for line in after if not line.startswith("next")] == [
+        line for line in before if not line.startswith("next")
+    ]
+    name = next(candidate["name"] for candidate in content(whole)["candidates"][1:] if candidate["score"])
+    directory = RunDir(new / name, [whole / name, new, whole])
+    command = shlex.split(training_command(directory, data))
+    run(*command[1:], "--fold", 0)
+    assert "fold 0 is done already" in capsys.readouterr().out
 
 
 def test_killed_and_continued_from_an_input_it_ends_with_the_same_table(
@@ -116,15 +149,15 @@ def test_killed_and_continued_from_an_input_it_ends_with_the_same_table(
     process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL
     assert [len(candidate["scores"]) for candidate in content(first)["candidates"]][:2] == [1, 1]
-    again = ["try", *data, "--inputs", first, "--run-dir", tmp_path / "second"]
+    again = ["try", *data, "--run-dir", tmp_path / "second", "--inputs", first]
     run(*again, "--session.limit-steps", 1)  # and a session that ends within a rung
-    assert "the search is paused; `imettk try --run-dir" in capsys.readouterr().out
+    assert f"the search is paused; `{shlex.join(map(str, ['imettk', *again]))}` continues" in capsys.readouterr().out
     run(*again, "--session.limit-steps", "none")
     ended = table(capsys.readouterr().out)
     assert content(tmp_path / "second") == content(whole)
     run("try", *data, "--run-dir", whole)
-    assert [line.replace(str(whole), "RUN") for line in table(capsys.readouterr().out)] == [
-        line.replace(str(tmp_path / "second"), "RUN") for line in ended
+    assert [line for line in table(capsys.readouterr().out) if not line.startswith("next")] == [
+        line for line in ended if not line.startswith("next")
     ]
     for name in NAMES:
         newest = [
@@ -144,6 +177,26 @@ def test_a_candidate_that_fails_is_noted_and_ends_nothing_else(prepared, digits_
     assert [folders for folders, _ in unlogged] == [[folder / "base"]]
     note = json.loads((folder / "base" / "ledger.jsonl").read_text())
     assert note["text"] == "base (model.backbone timm:test_resnet)"
+    run(*words)  # the network may be there now
+    text = capsys.readouterr().out
+    assert f"candidate1 failed in an earlier session and is tried again: {failed[1]}" in text
+    assert content(folder)["candidates"][1]["fault"] == failed[1]
+    assert text.rstrip().endswith("no conclusion: nothing could be compared with the base")
+
+
+def test_an_error_in_a_loss_of_the_users_own_fails_its_candidate(prepared, digits_data, tmp_path, unlogged, capsys):
+    folder = Path(shutil.copytree(prepared, tmp_path / "run"))
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    words = ["try", path, "--data", digits_data / "data", "--run-dir", folder, *SHORT, "--stages.0.num-epochs", 1]
+    run(*words, "--vary", "train.loss=recipe:fails")
+    base, candidate = content(folder)["candidates"]
+    assert base["score"] is not None
+    assert candidate["fault"] == f"{path}, line 5: RuntimeError: sixteen"
+    assert f"candidate1 failed: {path}, line 5" in capsys.readouterr().out
+    other = ["--run-dir", shutil.copytree(prepared, tmp_path / "other"), "--vary", "train.loss=bce,recipe:fails"]
+    line = refused(capsys, *words, *other, "--train.loss", "recipe:fails")
+    assert line == f"imettk: {candidate['fault']}"  # the base must not fail
 
 
 def test_a_rung_is_reached_with_its_validation(prepared, digits_data, tmp_path, monkeypatch, capsys):
@@ -167,7 +220,7 @@ def test_no_time_trains_nothing_and_says_what_is_left(prepared, digits_data, tmp
     assert search(recipe, digits_data / "data", directory, request, started=time.monotonic() - 101) == []
     text = capsys.readouterr().out
     assert "  waits            base (stages.0.lr 0.006)\n  waits            candidate1 (stages.0.lr 1e-3)" in text
-    assert f"`imettk try --run-dir {folder}` continues" in text
+    assert f"`imettk try --data {digits_data / 'data'} --run-dir {folder}` continues" in text
     assert not (folder / "base").exists() and content(folder)["candidates"][1]["scores"] == []
 
 
@@ -185,5 +238,10 @@ def test_what_cannot_be_searched_is_one_line_before_anything_is_trained(whole, p
     line = refused(capsys, *words, tmp_path / "new", "--inputs", whole / "base", whole, *VARY)
     assert f"{whole / 'base'} holds a training, and a search needs a folder that is only prepared" in line
     line = refused(capsys, *words, whole, "--vary", "stages.0.lr=1e-3", "--fold", 1, "--train.seed", 7)
-    assert "is of a search with another RECIPE, --vary, --fold: `imettk try --run-dir" in line
+    assert "is of a search with another recipe or other options (--vary; --fold; train.seed: 0 -> 7)" in line
+    assert "predict.views: ('plain',) -> ('plain', 'hflip')" in refused(
+        capsys, *words, whole, "--predict.views", "plain", "hflip"
+    )
+    line = refused(capsys, *words, prepared, "--vary", "stages.0.num-epochs=1,8", "--halving")
+    assert "candidate1 (stages.0.num_epochs 1) would be judged at" in line and "validate-epochs lower" in line
     assert not (prepared / "search.json").exists()
