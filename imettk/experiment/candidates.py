@@ -140,8 +140,8 @@ def open_search(
     names = [name for name, differs in changed.items() if differs]
     if fields := [*names, *differences(earlier, base, SCORE_SECTIONS)]:
         raise MismatchError(
-            f"{path} is of a search with another recipe or other options ({'; '.join(fields)}), and their scores may "
-            "not be compared: continue it with its own, or begin a new one with another --run-dir"
+            f"{path} is of a search with another recipe or other options ({'; '.join(fields)}): continue it with its "
+            "own, or begin a new one with another --run-dir"
         )
     grid = make_grid(base, known.vary)
     expected = begin_search(base, known.vary, grid, fold=known.fold, halving=halving).candidates

@@ -105,4 +105,4 @@ def _require_weights_change(base: Recipe, name: str) -> None:
 
 
 def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return " ".join(map(str, value)) or "()" if isinstance(value, tuple) else str(value)

@@ -58,4 +58,7 @@ def test_values_may_have_commas_and_spaces_in_brackets_and_quotes():
     vary = parse_vary(["stages.0.transforms=RandAugment(2, 9),Blur(p=0.5) Flip(k='a, b)')", "train.seed=1"])
     assert vary["stages.0.transforms"] == ["RandAugment(2, 9)", "Blur(p=0.5) Flip(k='a, b)')"]
     assert split_outside(vary["stages.0.transforms"][1], " ") == ["Blur(p=0.5)", "Flip(k='a, b)')"]
+    grid = make_grid(digits(), {"stages.0.transforms": ["Rotate(limit=[1, 2], p=0.3) HorizontalFlip()"]})
+    assert grid[0][0] == {"stages.0.transforms": "()"}
+    assert grid[1][1].stages[0].transforms == ("Rotate(limit=[1, 2], p=0.3)", "HorizontalFlip()")
     assert split_outside("[1, {2: 3}], 4,", ",") == ["[1, {2: 3}]", " 4", ""]
