@@ -167,14 +167,14 @@ def test_every_technique_changes_one_plain_recipe(monkeypatch):
     assert recipes[PLAIN] == plain(SHARED / "weights")
 
 
-def test_the_interval_of_a_technique_is_that_of_a_plain_bootstrap_over_groups(monkeypatch):
+def test_the_paired_interval_is_that_of_a_plain_bootstrap_over_groups(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
-    from techniques import interval
+    from paired import paired_interval
 
     generator = np.random.default_rng(1)
     groups, ids = generator.integers(0, 40, 300), np.arange(300)
     first, second = (pd.Series(generator.random(300), ids) for _ in range(2))
-    mean, low, high = interval(first, second, pd.Series(groups, ids))
+    mean, low, high = paired_interval(first, second, pd.Series(groups, ids))
     differences = (second - first).to_numpy()
     members = [differences[groups == number] for number in np.unique(groups)]
     samples = (generator.integers(0, len(members), len(members)) for _ in range(1000))

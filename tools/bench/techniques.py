@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from paired import paired_interval
 from table import arguments_of, print_machine
 
 from imettk.commands.dry_run import measure, plan_fold, total_seconds
@@ -58,7 +59,6 @@ from imettk.tracking.run_dir import RunDir
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 SIDE, EPOCHS, FOLDS = 96, 6, 3
 ROUNDS = 3  # of the measurement of costs
-BOOTSTRAPS = 2000
 PLAIN = "plain"
 Change = Callable[[Recipe], Recipe]
 
@@ -284,23 +284,13 @@ class Bench:
             raise UserError(f"{folder.name}, {command}: {done.stderr.strip()[-500:]}")
 
 
-def interval(first: pd.Series, second: pd.Series, groups: pd.Series) -> tuple[float, float, float]:
-    """Return the mean of `second - first` on the same rows and its 95% interval, by a bootstrap over groups."""
-    difference = second.astype(float) - first.loc[second.index].astype(float)
-    by_group = difference.groupby(groups.loc[second.index].to_numpy()).agg(["sum", "count"]).to_numpy()
-    draws = np.random.default_rng(0).integers(0, len(by_group), (BOOTSTRAPS, len(by_group)))
-    sums = by_group[draws].sum(1)
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)
-
-
 def print_results(results: dict[str, Result], costs: dict[str, float], groups: pd.Series) -> None:
     """Print gains and losses alike, the largest gain of log probability first."""
     base = results[PLAIN]
     rows = []
     for name, result in results.items():
-        accuracy = interval(base.right, result.right, groups)
-        log_prob = interval(base.log_probs, result.log_probs, groups)
+        accuracy = paired_interval(base.right, result.right, groups)
+        log_prob = paired_interval(base.log_probs, result.log_probs, groups)
         rows.append((name, result.right.mean(), accuracy, log_prob, costs[name], result.seconds))
     rows.sort(key=lambda row: -row[3][0])
     print(

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from paired import paired_interval
 from table import Row, arguments_of, finish, print_machine
 
 from imettk.inference.predictor import load_predictions
@@ -29,7 +30,6 @@ from imettk.inference.predictor import load_predictions
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 EPOCHS, SIDE, FOLDS = 6, 160, 3
 MOST_SECONDS, LEAST_ACCURACY, MOST_OF_FASTAI = 600, 0.64, 0.75
-BOOTSTRAPS = 2000
 
 RECIPE = """
 from imettk.config import *
@@ -112,16 +112,6 @@ def _call(words: Sequence[object]) -> None:
         raise SystemExit(f"{' '.join(map(str, words))} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
 
-def paired_interval(ours: pd.Series, theirs: pd.Series, groups: pd.Series) -> tuple[float, float]:
-    """Return a 95% interval of the difference of two accuracies on the same rows, by a bootstrap over groups."""
-    difference = ours.astype(float) - theirs.loc[ours.index].astype(float)
-    by_group = difference.groupby(groups.loc[ours.index].to_numpy()).agg(["sum", "count"]).to_numpy()
-    draws = np.random.default_rng(0).integers(0, len(by_group), (BOOTSTRAPS, len(by_group)))
-    sums = by_group[draws].sum(1)
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    return float(low), float(high)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = arguments_of(__doc__)
@@ -159,7 +149,7 @@ def _rows(folds: dict[str, list[Fold]], right: dict[str, pd.Series], groups: pd.
     rows = [Row(f"{name}: OOF accuracy", [right[name].mean()]) for name in folds]
     rows += [Row(f"{name}: seconds a fold", seconds[name]) for name in folds]
     for peer in (name for name in MATCHED_PEERS if name in folds):
-        _, high = paired_interval(right["imettk"], right[peer], groups)
+        _, _, high = paired_interval(right[peer], right["imettk"], groups)
         rows.append(Row(f"imettk less {peer}: upper end of 95%", [high], "", (), 0.0, at_least=True))
     if "fastai" in folds:
         rows.append(Row("imettk to fastai, seconds", seconds["imettk"], "", seconds["fastai"], MOST_OF_FASTAI))
