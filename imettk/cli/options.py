@@ -43,11 +43,13 @@ class Command(NamedTuple):
         purpose: its line in the help.
         add_options: adds the options that only this command has.
         takes_pseudo: whether it has `--pseudo`.
+        fold_help: the help of `--fold`.
     """
 
     purpose: str
     add_options: Callable[[argparse.ArgumentParser], None] | None = None
     takes_pseudo: bool = True
+    fold_help: str = "only this fold (default: all)"
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -155,7 +157,7 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
         "--run-dir", type=Path, default=Path("runs/default"), help="folder for all results (default: %(default)s)"
     )
     parser.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-    parser.add_argument("--fold", type=int, help="only this fold (default: all)")
+    parser.add_argument("--fold", type=int, help=command.fold_help)
     parser.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and exit")
     if command.takes_pseudo:
         parser.add_argument(
@@ -275,6 +277,7 @@ COMMANDS = {
     "try": Command(
         "compare a few recipes on one fold, for as long as the session lasts; run it again to continue",
         add_try,
+        fold_help="the fold to compare them on (default: 0)",
     ),
     "validate": Command("predict out of fold with TTA, fit the decision rule, and compute scores"),
     "infer": Command(
