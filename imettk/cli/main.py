@@ -30,6 +30,7 @@ from imettk.errors import (
     describe_fault,
 )
 from imettk.recipes import RECIPES, load_recipe
+from imettk.tracking.pseudo_files import locate_pseudo
 from imettk.tracking.recipe_file import recall_source
 from imettk.tracking.run_dir import RunDir
 
@@ -159,13 +160,14 @@ def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list
         arguments.recipe = str(first / "recipe.json")
     recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
     if arguments.recipe and arguments.recipe.endswith(".json"):
-        recipe = recall_source(Path(arguments.recipe).parent, recipe)
+        folder = Path(arguments.recipe).parent
+        recipe = locate_pseudo(recall_source(folder, recipe), [folder])
     if arguments.fields:
         _print_fields(recipe)
         return
     if arguments.command == "train" and arguments.processes is not None:
         overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
-    recipe = apply_overrides(recipe, overrides)
+    recipe = run.locate(apply_overrides(recipe, overrides))
     if getattr(arguments, "pseudo", None) is not None:
         from imettk.commands.pseudo_label import add_pseudo_table
 

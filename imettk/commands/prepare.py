@@ -42,6 +42,7 @@ from imettk.files import write_atomically
 from imettk.progress import say
 from imettk.tracking.files import write_json
 from imettk.tracking.lock import hold_folder
+from imettk.tracking.pseudo_files import keep_pseudo
 from imettk.tracking.run_dir import BAD_IMAGES, CACHE, DROPPED, DUPLICATE_GROUPS, RunDir
 
 
@@ -58,7 +59,7 @@ def prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with hold_folder(run.path):
-        _prepare(recipe, data_dir, run)
+        _prepare(keep_pseudo(recipe, run.path), data_dir, run)
 
 
 def _prepare(recipe: Recipe, data_dir: Path, run: RunDir) -> None:

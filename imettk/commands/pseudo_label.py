@@ -11,15 +11,19 @@ from imettk.errors import ConfigError, MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pseudo import PSEUDO, PSEUDO_CSV
 from imettk.postprocess.pseudo import CONFIDENCE, Selection
+from imettk.tracking.pseudo_files import content_of
 from imettk.tracking.run_dir import RunDir
 
 
 def pseudo(recipe: Recipe, run: RunDir, selection: Selection) -> None:
     """Write `pseudo.csv`, in the format of the training table, and `pseudo.safetensors`, what each fold is to learn.
 
-    The predictions of a fold come from the models that have not seen its validation rows, and so does the choice of the
-    rows: a validation score stays what it is. The csv holds every row that any fold is sure of, with the labels that
-    most of these folds give it.
+    The predictions of a fold come from the models that have not seen its validation rows, and with `hard` so do the
+    answers, by a rule that is fitted on the other folds: a validation score stays what it is. Two choices of rows are
+    less strict. Without `hard`, the confidence of several labels counts from the thresholds of `rule.json`, which are
+    fitted on all rows, a fold's own among them; and numbers are sure where the models of all folds agree, most of which
+    have trained on its rows. Neither changes what a row's targets are. The csv holds every row that any fold is sure
+    of, with the labels that most of these folds give it.
 
     Args:
         selection: see `row_confidence`, `rank_confidence` and, for numbers, `agreement`; where neighbours decide, the
@@ -32,7 +36,15 @@ def pseudo(recipe: Recipe, run: RunDir, selection: Selection) -> None:
     """
     if selection.confidence is None and selection.share is None:
         selection = replace(selection, confidence=CONFIDENCE)
-    judge_of(recipe).pseudo_labels(run, replace(selection, power=selection.power or 1.0))
+    if any(table.predictions == str(run.path.absolute() / PSEUDO) for table in recipe.table.extra):
+        raise ConfigError(
+            f"{run.path / PSEUDO} holds the labels that this run learns, and they would be written over: `imettk "
+            "pseudo --rounds` labels again, in a folder of its own"
+        )
+    judge, selection = judge_of(recipe), replace(selection, power=selection.power or 1.0)
+    if folds := run.trained_folds():
+        judge.check_pseudo(selection, folds)
+    judge.pseudo_labels(run, selection)
 
 
 def make_selection(
@@ -71,7 +83,15 @@ def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
         images=recipe.table.test_images,
         weight=weight,
         predictions=str(folder / PSEUDO),
+        content=content_of(folder / PSEUDO_CSV, folder / PSEUDO),
     )
-    # The option may be given again to a run that has it in its recipe already.
-    others = tuple(table for table in recipe.table.extra if table.predictions != extra.predictions)
+    # The option may be given again to a run that has it in its recipe already, without a content in earlier versions.
+    known = [table for table in recipe.table.extra if extra.predictions == table.predictions]
+    if any(not table.content for table in known):
+        extra = replace(extra, content="")
+    others = tuple(
+        table
+        for table in recipe.table.extra
+        if table not in known and (not table.content or table.content != extra.content)
+    )
     return replace(recipe, table=replace(recipe.table, extra=(*others, extra)))

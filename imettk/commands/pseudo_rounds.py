@@ -3,26 +3,26 @@
 Round 0 is the run folder itself, round 1 is `RUN_DIR/round1`, and so on: run folders like any other, made by the
 commands that a user would type. A fold learns the labels of the models that have not seen its validation rows, so the
 out-of-fold scores of all rounds may be compared. The state of the chain is which files are there: after a kill the
-same command goes on with the first one that is missing, and every decision is made again from the same scores.
+same command goes on with the first one that is missing, and every decision is made again from the same scores. It may
+go on in another folder, with that of the sessions before among its `--inputs`.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from imettk.commands.infer import infer
 from imettk.commands.prepare import prepare
-from imettk.commands.pseudo_label import add_pseudo_table
+from imettk.commands.student import make_student, with_steps_of
 from imettk.commands.train import train
 from imettk.commands.validate import validate
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names, read_csv
-from imettk.data.folds import GALLERY_ONLY, LEFT_OUT
 from imettk.data.table import read_table, read_test_table
 from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.judge import judge_of
@@ -32,16 +32,19 @@ from imettk.evaluation.pseudo import PSEUDO, PSEUDO_CSV
 from imettk.evaluation.standings import verdict_of
 from imettk.experiment.in_time import longest_validation
 from imettk.experiment.predictions import TrainedModels
-from imettk.experiment.prepared import ImageRows, choose_compute, open_source, trained_folds
+from imettk.experiment.prepared import ImageRows, Prepared, choose_compute, open_source, read_prepared, trained_folds
+from imettk.experiment.rounds import FILE, Beginning, begin, is_scored, note_scored
 from imettk.postprocess.pseudo import Selection
 from imettk.progress import say
-from imettk.tracking.files import read_json, write_json
+from imettk.tracking.files import write_json
 from imettk.tracking.lock import hold_folder
-from imettk.tracking.run_dir import JUDGED, RunDir
+from imettk.tracking.pseudo_files import copy_file
+from imettk.tracking.run_dir import RunDir
 from imettk.tracking.summary import write_fact
-from imettk.tracking.tensors import read_values
 
-FILE = "rounds.json"  # the options of the chain
+MOST_WEIGHT = 1000  # as for any extra table
+# Sections of a round's recipe beside those of its weights; they are always those of round 0.
+BESIDE_WEIGHTS = ("cache", "predict", "score", "rule", "ranking", "session")
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,21 @@ class _Chain:
         """Return the recipe of a round, whose labels lie in its own folder."""
         if number == 0:
             return self.base
-        folds_csv = self.run.find("folds.csv", written_by="prepare")
-        return make_student(self.base, self.round(number).path, folds_csv, self.request.weight)
+        run = self.round(number)
+        if run.with_training():  # it goes on as it began, even if an earlier version planned it
+            return replace(run.recipe(), **{name: getattr(self.base, name) for name in BESIDE_WEIGHTS})
+        student = self.unplanned(number)
+        with_labels = read_prepared(student, self.data_dir, run)
+        return with_steps_of(self.base, self._prepared, student, with_labels, self.folds)
+
+    def unplanned(self, number: int) -> Recipe:
+        """Return the recipe that `prepare` takes for a round, before its steps can be counted."""
+        folder = self.round(number).path
+        return make_student(self.base, self._prepared, self.folds, folder, weight=self.request.weight)
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        return read_prepared(self.base, self.data_dir, self.run)
 
     def fits(self, seconds: float = 0.0) -> bool:
         """Return whether something that takes so long may still begin."""
@@ -110,17 +126,15 @@ def pseudo_rounds(recipe: Recipe, data_dir: Path, run: RunDir, request: Request,
         The folders that were validated in this session.
 
     Raises:
-        ConfigError: there is no round to make, or no test row is sure enough.
+        ConfigError: there is no round to make, an option is out of range or fits no such rule, or no test row is sure
+            enough.
         MissingFileError: round 0 has no trained fold.
-        MismatchError: the folder holds rounds with other options.
+        MismatchError: the folder holds rounds of other options, or of another recipe.
     """
-    if request.rounds < 1:
-        raise ConfigError(f"--rounds must be at least 1, got {request.rounds}")
     end = started + recipe.session.limit_seconds - recipe.session.margin_seconds
-    chain = _Chain(recipe, data_dir, run, request, trained_folds(run, None), started, end, [])
     run.path.mkdir(parents=True, exist_ok=True)
     with hold_folder(run.path):
-        _keep_options(run, request)
+        chain = _Chain(recipe, data_dir, run, request, _begin(recipe, run, request), started, end, [])
         best = _make_rounds(chain)
         if best is None or not _predict(chain, best):
             say(f"the rounds of {run.path} are paused; run the same command again to continue")
@@ -129,18 +143,22 @@ def pseudo_rounds(recipe: Recipe, data_dir: Path, run: RunDir, request: Request,
     return chain.scored
 
 
-def _keep_options(run: RunDir, request: Request) -> None:
-    """Write the options of the chain; raise `MismatchError` if labels were made with others."""
+def _begin(recipe: Recipe, run: RunDir, request: Request) -> list[int]:
+    """Check all that is asked before anything is predicted, write `rounds.json`, and return the folds to train.
+
+    Raises:
+        ConfigError, MissingFileError, MismatchError: as `pseudo_rounds`.
+    """
+    if request.rounds < 1:
+        raise ConfigError(f"--rounds must be at least 1, got {request.rounds}")
+    if request.weight is not None and not 0 < request.weight <= MOST_WEIGHT:
+        raise ConfigError(f"--weight must be above 0, and at most {MOST_WEIGHT}, got {request.weight:g}")
     options = {**asdict(request.selection), "weight": request.weight}
     is_begun = any((folder / "round1" / PSEUDO).is_file() for folder in (run.path, *run.inputs))
-    path = run.find_optional(FILE) if is_begun else None
-    known = options if path is None else read_json(path)
-    changed = [f"--{name}: {known.get(name)} -> {value}" for name, value in options.items() if known.get(name) != value]
-    if changed:
-        raise MismatchError(
-            f"{path} is of rounds with {'; '.join(changed)}: give the same options, or a copy of the run"
-        )
-    write_json(run.path / FILE, options)
+    content = begin(run, Beginning(options, recipe, trained_folds(run, None)), is_begun=is_begun)
+    judge_of(recipe).check_pseudo(request.selection, content["folds"])
+    write_json(run.path / FILE, content)
+    return list(content["folds"])
 
 
 def _make_rounds(chain: _Chain) -> int | None:
@@ -170,8 +188,8 @@ def _label(chain: _Chain, number: int) -> bool:
     for earlier in chain.round(number).inputs:
         if (earlier / PSEUDO).is_file() and not (folder / PSEUDO).is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            for name in (PSEUDO_CSV, PSEUDO):  # copied, as their path is part of the recipe
-                shutil.copy(earlier / name, folder / name)
+            for name in (PSEUDO_CSV, PSEUDO):  # copied, so that the round's folder is whole by itself
+                copy_file(earlier / name, folder / name)
     if (folder / PSEUDO).is_file():
         return True
     if not _predict(chain, number - 1):
@@ -182,51 +200,18 @@ def _label(chain: _Chain, number: int) -> bool:
     return True
 
 
-def make_student(base: Recipe, folder: Path, folds_csv: Path, weight: float | None) -> Recipe:
-    """Return the recipe that also learns the labels in a folder, in as many steps as the base takes.
-
-    Epochs have more rows, and their number falls: with more steps as well, a gain could not be told from that of longer
-    training, which is the larger one where the base trains too briefly.
-
-    Args:
-        folds_csv: of round 0.
-        weight: how often a labelled row comes in an epoch; None is 1, or less where the labelled rows would outnumber
-            the others, as then their errors count for more than the truth.
-    """
-    values = read_values(folder / PSEUDO)
-    folds = read_csv(folds_csv)["fold"].to_numpy(np.int64)
-    own = float(np.mean([(~np.isin(folds, (fold, LEFT_OUT, GALLERY_ONLY))).sum() for fold in values["folds"]]))
-    labelled = float(np.mean([sum(rows) for rows in values["sure"]]))
-    weight = _rounded(min(1.0, own / max(labelled, 1.0))) if weight is None else weight
-    share = own / (own + weight * labelled)
-    stages = tuple(
-        replace(
-            stage,
-            num_epochs=_rounded(stage.num_epochs * share),
-            warmup_epochs=_rounded(stage.warmup_epochs * share),
-            step_epochs=tuple(_rounded(epochs * share) for epochs in stage.step_epochs),
-        )
-        for stage in base.stages
-    )
-    training = replace(base.train, validate_epochs=_rounded(base.train.validate_epochs * share))
-    return add_pseudo_table(replace(base, stages=stages, train=training), folder, weight)
-
-
-def _rounded(number: float) -> float:
-    """Return a number with few digits, for a field that people read."""
-    return float(f"{number:.4g}")
-
-
 def _train(chain: _Chain, number: int) -> bool:
     """Prepare and train a round; return False if the session ended before."""
-    recipe, run = chain.recipe(number), chain.round(number)
+    run = chain.round(number)
     if not any((folder / "table.json").is_file() for folder in (run.path, *run.inputs)):
         if not chain.fits():
             return False
         # No cache of its own: that of round 0 has the images of the test set too.
-        weight = recipe.table.extra[-1].weight
+        student = chain.unplanned(number)
+        weight = student.table.extra[-1].weight
         say(f"round {number}: a labelled row comes {weight:g} times in an epoch, and steps are as many as in round 0")
-        prepare(replace(recipe, cache=replace(recipe.cache, kind="none")), chain.data_dir, run)
+        prepare(replace(student, cache=replace(student.cache, kind="none")), chain.data_dir, run)
+    recipe = chain.recipe(number)
     _require_same_folds(chain.run, run)
     for fold in chain.folds:
         if fold not in run.trained_folds():
@@ -253,12 +238,13 @@ def _require_same_folds(first: RunDir, run: RunDir) -> None:
 def _score(chain: _Chain, number: int) -> bool:
     """Validate a round, unless it is done; return False if there is no time for it."""
     recipe, run = chain.recipe(number), chain.round(number)
-    scored = (read_json(run.path / "scores.json") or {}).get("folds", {})
-    if (run.path / JUDGED).is_file() and set(scored) == set(map(str, chain.folds)):
+    if is_scored(run.path, recipe, chain.folds):
         return True
-    if not chain.fits(sum(longest_validation(run, fold) for fold in chain.folds) * len(recipe.predict.views)):
+    seconds = sum(longest_validation(run, fold, recipe) for fold in chain.folds)
+    if not chain.fits(seconds * len(recipe.predict.views)):
         return False
-    validate(recipe, chain.data_dir, run, fold=None)
+    validate(recipe, chain.data_dir, run, fold=None, folds=chain.folds)
+    note_scored(run.path, recipe, chain.folds)
     chain.scored.append(run.path)
     return True
 
@@ -276,7 +262,7 @@ def _predict(chain: _Chain, number: int) -> bool:
     times = len(recipe.predict.views) * len(table) * recipe.folds.num_folds / len(labelled)
     for fold in missing:
         # Not left to `infer`, which drops views where time is short: labels to learn are worth another session.
-        if not chain.fits(longest_validation(run, fold) * times):
+        if not chain.fits(longest_validation(run, fold, recipe) * times):
             return False
         models.predict(fold, "test", images)
     infer(recipe, chain.data_dir, run, fold=None, started=chain.started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
 
 
-def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -> None:
+def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, folds: Sequence[int] = ()) -> None:
     """Write `oof.safetensors` of every trained fold (or one), `rule.json` and `scores.json`, and print the scores.
 
     Each fold is scored with a rule fitted on the other folds, so no row is judged by a threshold that has seen it; the
     rule that is kept is fitted on all rows.
+
+    Args:
+        folds: take these trained folds, in place of all.
 
     Raises:
         MissingFileError: no fold is trained.
@@ -30,7 +34,7 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) -
     prepared = read_prepared(recipe, data_dir, run)
     # Only here: no other command needs the groups, and those of a large table take half a second.
     prepared = replace(prepared, table=replace(prepared.table, groups=row_groups(prepared.table, run)))
-    folds = trained_folds(run, fold)
+    folds = list(folds) or trained_folds(run, fold)
     for number in folds:
         require_same_data(str(run.model(number)), read_values(run.model(number)), prepared.identity)
     run.save_recipe(recipe)  # a later kernel finds this folder among its inputs by it

@@ -81,9 +81,15 @@ def _loss_beyond_defaults(recipe: Recipe, stage: StageConfig | None) -> tuple[st
 def _normalised(recipe: Recipe) -> Recipe:
     """Return the recipe as JSON gives it back: a float field that a `.py` recipe sets to 14 becomes 14.0.
 
-    ImageNet's mean and std become None, as in earlier versions, where they were the default.
+    ImageNet's mean and std become None, as in earlier versions, where they were the default. Pseudo labels whose
+    content is noted have it in place of their paths: a run folder may move.
     """
     normal = from_json(to_json(recipe), where=recipe.name)
+    extra = tuple(
+        dataclasses.replace(table, csv=table.content, predictions=table.content) if table.content else table
+        for table in normal.table.extra
+    )
+    normal = dataclasses.replace(normal, table=dataclasses.replace(normal.table, extra=extra))
     defaults: dict[str, Any] = {
         name: None for name, value in earlier.IMAGENET.items() if getattr(normal.images, name) == value
     }

@@ -23,6 +23,8 @@ class ExtraTable(Section):
         weight: how often each row is drawn in an epoch; 0.5 draws half of the rows, another half each time.
         predictions: the file that `imettk pseudo` wrote beside the csv. Each fold trains on the labels that its own
             models predict, which have not seen the fold's validation rows, and leaves out rows that they are unsure of.
+        content: hash of pseudo labels, which `--pseudo` notes. The recipe then means these labels wherever they lie:
+            they are looked for in the run folder and its inputs, and the paths are no part of the fingerprint.
         validates: deal the rows to folds too, separately from the training table, so that each row validates one fold
             and trains the others; by default they train in every fold.
         new_labels: accept labels that only this table has; by default they are an error.
@@ -33,6 +35,7 @@ class ExtraTable(Section):
     image_suffix: str | None = None
     weight: float = 1.0
     predictions: str | None = None
+    content: str = ""
     validates: bool = False
     new_labels: bool = False
 
@@ -41,6 +44,7 @@ class ExtraTable(Section):
         self._at_most(weight=1000)
         self._require(self.weight > 0, "weight", "above 0")
         self._require(self.predictions is None or not self.validates, "validates", "false for pseudo labels")
+        self._require(self.predictions is not None or not self.content, "content", '"" but for pseudo labels')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from imettk.evaluation.ensemble_ranking import ensemble_rankings
 from imettk.evaluation.identities import rank_test, rank_validation, read_threshold, validate_ranking
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.pictures import Album, draw_queries
-from imettk.evaluation.pseudo import pseudo_classes, pseudo_identities
+from imettk.evaluation.pseudo import check_neighbours, check_selection, pseudo_classes, pseudo_identities
 from imettk.evaluation.ranker import Gallery, Ranker
 from imettk.evaluation.rules import merge_outputs
 from imettk.evaluation.submit import label_rows
@@ -138,6 +138,10 @@ class RankingJudge(Judge):
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         return _RankingAnswerer(self.recipe, data_dir, run, folds, labels)
+
+    def check_pseudo(self, selection: Selection, folds: Sequence[int]) -> None:
+        check = check_neighbours if self.recipe.ranking.by == "neighbours" else check_selection
+        check(self.recipe, selection, folds)
 
     def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
         write = pseudo_identities if self.recipe.ranking.by == "neighbours" else pseudo_classes

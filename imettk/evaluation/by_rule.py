@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from imettk.evaluation.evidence import keep_errors
 from imettk.evaluation.judge import Answers, ImageAnswerer, Judge
 from imettk.evaluation.oof_judge import OofJudge
 from imettk.evaluation.pictures import Album
-from imettk.evaluation.pseudo import pseudo_by_rule
+from imettk.evaluation.pseudo import check_selection, pseudo_by_rule
 from imettk.evaluation.rules import fitter_of, merge_outputs, pool_from_json, rule_from_json, score_quickly
 from imettk.evaluation.scoring import OutOfFold, judge_oof, tell_drift
 from imettk.evaluation.units import Pooled, Units
@@ -129,6 +129,9 @@ class RuleJudge(Judge):
 
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         return _RuleAnswerer(self.recipe, data_dir, run, folds, labels)
+
+    def check_pseudo(self, selection: Selection, folds: Sequence[int]) -> None:
+        check_selection(self.recipe, selection, folds)
 
     def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
         pseudo_by_rule(self.recipe, run, selection, out=out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,10 @@ class Judge(ABC):
     @abstractmethod
     def image_answerer(self, data_dir: Path, run: RunDir, folds: list[int], labels: tuple[str, ...]) -> ImageAnswerer:
         """Return an answerer of single pictures, which has found all that it needs before anything is predicted."""
+
+    @abstractmethod
+    def check_pseudo(self, selection: Selection, folds: Sequence[int]) -> None:
+        """Raise `ConfigError` if models of these folds cannot label rows like this, before anything is predicted."""
 
     @abstractmethod
     def pseudo_labels(self, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:

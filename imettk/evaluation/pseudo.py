@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from imettk.data.label_cells import as_table
 from imettk.errors import ConfigError, MismatchError, MissingFileError
 from imettk.evaluation.embeddings import read_fold_files
 from imettk.evaluation.members import OOF, TEST
-from imettk.evaluation.pseudo_choice import choose_selections
+from imettk.evaluation.pseudo_choice import choose_selections, require_other_folds, rules_of_others
 from imettk.evaluation.rules import rule_from_json
 from imettk.experiment.rule_file import read_rule
 from imettk.files import write_atomically
@@ -23,6 +24,29 @@ from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 
 PSEUDO_CSV, PSEUDO = "pseudo.csv", "pseudo.safetensors"
+POWER_OF_NUMBERS = "--power is of probabilities, and this recipe predicts numbers: leave it out"
+
+
+def check_selection(recipe: Recipe, selection: Selection, folds: Sequence[int]) -> None:
+    """Raise `ConfigError` if no rows can be chosen like this, whatever the models of these folds predict."""
+    if recipe.table.has_units:
+        raise ConfigError(
+            "pseudo labels are of images, and this recipe answers units of several: there are none for it"
+        )
+    if recipe.task.numeric and selection.power not in (1, None) and not selection.hard:
+        raise ConfigError(POWER_OF_NUMBERS)
+    if recipe.task.numeric and len(folds) < 2:
+        raise ConfigError(
+            f"numbers are sure where models of several folds agree, and only fold {folds[0]} is trained: train another"
+        )
+    if selection.is_open:
+        require_other_folds(folds)
+
+
+def check_neighbours(recipe: Recipe, selection: Selection, folds: Sequence[int]) -> None:
+    """Raise `ConfigError` if the rows would be chosen by probabilities, as neighbours answer."""
+    if selection.share is not None or selection.power not in (1, None):
+        raise ConfigError("--share and --power are of probabilities, and here neighbours answer: give --confidence")
 
 
 def pseudo_by_rule(recipe: Recipe, run: RunDir, selection: Selection, *, out: Path | None = None) -> None:
@@ -30,14 +54,7 @@ def pseudo_by_rule(recipe: Recipe, run: RunDir, selection: Selection, *, out: Pa
 
     Args:
         out: the folder for them; None is the run folder.
-
-    Raises:
-        ConfigError: several images give one answer.
     """
-    if recipe.table.has_units:
-        raise ConfigError(
-            "pseudo labels are of images, and this recipe answers units of several: there are none for it"
-        )
     folds, files = _read_folds(run)
     content = read_rule(run, recipe, files[0].values["labels"], folds)
     _keep_sure(recipe, run, rule_from_json(recipe, content), selection, out)
@@ -55,6 +72,8 @@ def _keep_sure(recipe: Recipe, run: RunDir, rule: Rule, selection: Selection, ou
     chosen = [(selection, rule)] * len(folds)
     if selection.is_open:
         chosen = choose_selections(recipe, run, rule, folds, selection)
+    elif selection.hard or out is not None:  # without either, rule.json decides: earlier labels are made again the same
+        chosen = [(selection, of_fold) for of_fold in rules_of_others(recipe, run, rule, folds)]
     levels = _levels(run, [of_fold for _, of_fold in chosen], probs, folds)
     groups = tuple(files[0].values.get("label_groups", ()))
     parts = list(zip(chosen, probs, levels, strict=True))
@@ -82,7 +101,7 @@ def _targets(
     if selection.power in (1, None):
         return probs
     if recipe.task.numeric:
-        raise ConfigError("--power is of probabilities, and this recipe predicts numbers: leave it out")
+        raise ConfigError(POWER_OF_NUMBERS)
     return recipe.task.sharpen(probs, selection.power, label_groups)
 
 
@@ -114,11 +133,8 @@ def pseudo_identities(recipe: Recipe, run: RunDir, selection: Selection, *, out:
     """Write rows whose nearest image of known identity, among those that a fold trains on, is near enough.
 
     Raises:
-        ConfigError: there are no probabilities for a share or a power.
         MissingFileError: the test set has not been embedded.
     """
-    if selection.share is not None or selection.power not in (1, None):
-        raise ConfigError("--share and --power are of probabilities, and here neighbours answer: give --confidence")
     similarity = CONFIDENCE if selection.confidence is None else selection.confidence
     files = read_fold_files(run.path, run.inputs)
     answers, levels, ids, labels = [], [], np.zeros(0, np.str_), []

@@ -12,6 +12,7 @@ or the predictions are surer than they should be; and the value of a row for tra
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,25 +56,47 @@ def choose_selections(
         confidence = CONFIDENCE if selection.confidence is None else selection.confidence
         say(f"note: numbers have no probabilities to choose by: confidence {confidence:g}")
         return [(replace(selection, confidence=confidence, power=1.0), rule)] * len(folds)
-    if len(folds) < 2:
-        raise ConfigError(
-            f"{run.path}: confidence and power of a fold are chosen on the rows of others, and only fold {folds[0]} is "
-            "trained: train another, or give --confidence and --power"
-        )
-    parts = [_read_oof(recipe, run, fold) for fold in folds]
+    require_other_folds(folds)
     chosen = []
-    for place, fold in enumerate(folds):
-        others = [part for other, part in enumerate(parts) if other != place]
-        rows = replace(
-            parts[place],
-            probs=np.concatenate([part.probs for part in others]),
-            targets=np.concatenate([part.targets for part in others]),
-        )
+    for fold, rows in zip(folds, _rows_of_others(recipe, run, folds), strict=True):
         fitted = _fit(recipe, rule, rows)
         complete = (_choose_hard if selection.hard else _choose_soft)(recipe, fitted, rows, selection)
         chosen.append((complete, fitted))
         say(f"fold {fold}: {_describe(complete)}, chosen on the {len(rows.probs)} rows of other folds")
     return chosen
+
+
+def rules_of_others(recipe: Recipe, run: RunDir, rule: Rule, folds: list[int]) -> list[Rule]:
+    """Return the rule of each fold, fitted on the out-of-fold rows of the others, if several folds have such rows.
+
+    Args:
+        rule: fitted on all rows; it answers where no rule can be fitted on fewer.
+    """
+    validated = all(run.find_optional(f"fold{fold}/{OOF}") is not None for fold in folds)
+    if rule.sure_by_agreement or len(folds) < 2 or not validated:
+        return [rule] * len(folds)
+    return [_fit(recipe, rule, rows) for rows in _rows_of_others(recipe, run, folds)]
+
+
+def require_other_folds(folds: Sequence[int]) -> None:
+    """Raise `ConfigError` if a fold has no others on whose rows its selection could be chosen."""
+    if len(folds) < 2:
+        raise ConfigError(
+            f"confidence and power of a fold are chosen on the rows of others, and only fold {folds[0]} is trained: "
+            "train another, or give --confidence and --power"
+        )
+
+
+def _rows_of_others(recipe: Recipe, run: RunDir, folds: list[int]) -> Iterator[_Rows]:
+    """Yield, for each fold, the out-of-fold rows of all the others."""
+    parts = [_read_oof(recipe, run, fold) for fold in folds]
+    for place, part in enumerate(parts):
+        others = [other for number, other in enumerate(parts) if number != place]
+        yield replace(
+            part,
+            probs=np.concatenate([other.probs for other in others]),
+            targets=np.concatenate([other.targets for other in others]),
+        )
 
 
 def _read_oof(recipe: Recipe, run: RunDir, fold: int) -> _Rows:

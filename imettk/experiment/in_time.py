@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
+from imettk.config import Recipe
 from imettk.experiment.predictions import TrainedModels, evaluate
 from imettk.experiment.prepared import ImageRows
 from imettk.inference.predictor import Predictions
@@ -49,11 +51,18 @@ def predict_in_time(
         yield fold, predictions
 
 
-def longest_validation(run: RunDir, fold: int) -> float:
-    """Return the seconds of the longest validation while a fold trained, in one view; 0 if none is recorded."""
+def longest_validation(run: RunDir, fold: int, recipe: Recipe | None = None) -> float:
+    """Return the seconds of the longest validation while a fold trained, in one view; 0 if none is recorded.
+
+    Args:
+        recipe: scale them by its pixels of a prediction, which may be more than those of training's validations.
+    """
     path = find_journals([run.path, *run.inputs]).get(fold)
     events = [] if path is None else read_journal(path)
-    return max((event["seconds"] for event in events if event["event"] == "validate"), default=0.0)
+    seconds = max((event["seconds"] for event in events if event["event"] == "validate"), default=0.0)
+    if recipe is not None:
+        seconds *= math.prod(recipe.predict_size) / math.prod(recipe.images.image_size)
+    return seconds
 
 
 def _measure(models: TrainedModels, fold: int, images: ImageRows) -> float:

@@ -15,6 +15,7 @@ from imettk.errors import MismatchError, MissingFileError
 from imettk.experiment.prepared import Prepared
 from imettk.inference.predictor import load_predictions
 from imettk.tasks import Task
+from imettk.tracking.pseudo_files import content_of
 
 
 def with_teacher(recipe: Recipe, prepared: Prepared, fold: int) -> tuple[Prepared, str]:
@@ -117,6 +118,11 @@ def with_pseudo_labels(
         unknown = [row_id for row_id in ids[rows].tolist() if row_id not in place]
         if unknown:
             raise MissingFileError(f"{name}: {path} lacks {list_names(unknown, 'row')} of {extra.csv}")
+        if extra.content and content_of(Path(extra.csv), path) != extra.content:
+            raise MismatchError(
+                f"{name}: {path} and its csv are other labels than those that this recipe learns: put them back, or "
+                "give --pseudo with the folder that has them"
+            )
         places = np.array([place[row_id] for row_id in ids[rows].tolist()], np.int64)
         unsure[rows] = ~np.array(file.values["sure"], bool)[view, places]
         if file.values.get("classes"):

@@ -18,6 +18,7 @@ class Selection:
         confidence: of a row, at least; in [0.5, 1). None has it chosen on out-of-fold rows.
         share: without a confidence, take this share of the rows of each likeliest label, the surest ones; in (0, 1].
         power: of the probabilities, which are normalised again; above 0, 1 leaves them as they are. None has it chosen.
+            Answers have none.
         hard: learn answers instead of probabilities.
     """
 
@@ -29,7 +30,7 @@ class Selection:
     @property
     def is_open(self) -> bool:
         """True if something has to be chosen."""
-        return (self.confidence is None and self.share is None) or self.power is None
+        return (self.confidence is None and self.share is None) or (self.power is None and not self.hard)
 
     def take(self, levels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the rows that are taken, bool (N,).

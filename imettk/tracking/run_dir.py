@@ -14,6 +14,7 @@ from imettk.config import Recipe, differences, fingerprint, read_recipe, to_json
 from imettk.errors import MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.tracking.files import sha256
+from imettk.tracking.pseudo_files import LEARNED, copy_file, locate_pseudo
 from imettk.tracking.recipe_file import recall_source, remember_source
 
 CACHE = "cache"  # a folder of images that `prepare` decoded and resized
@@ -92,6 +93,10 @@ class RunDir:
         for name in PREPARED:
             if (path := self.find_optional(name)) is not None and path.parent != folder:
                 write_atomically(folder / name, path.read_bytes())
+        for root in (self.path, *self.inputs, *self._prepared):
+            for path in root.glob(f"{LEARNED}*"):
+                if not (folder / path.name).is_file():
+                    copy_file(path, folder / path.name)
 
     def trained_folds(self) -> list[int]:
         """Return the folds that have a finished model, in the run folder or in an input."""
@@ -131,7 +136,11 @@ class RunDir:
                 raise MismatchError(
                     f"{path} is of another experiment than {saved[0]} ({changed}): give RECIPE, or other --inputs"
                 )
-        return recall_source(saved[0].parent, recipes[0])
+        return self.locate(recall_source(saved[0].parent, recipes[0]))
+
+    def locate(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with its pseudo labels in the run folder or an input, if they lie there."""
+        return locate_pseudo(recipe, (self.path, *self.inputs, *self._prepared))
 
     def save_recipe(self, recipe: Recipe) -> None:
         """Write the recipe, unless a training with another one has begun in this folder.

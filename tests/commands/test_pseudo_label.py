@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -291,16 +292,19 @@ def test_missing_or_foreign_pseudo_files_are_one_line(students, tmp_path, capsys
     line = refused(capsys, "prepare", "digits", *common, *TINY, "--pseudo", folder, "--pseudo-weight", 0)
     assert "`weight` of ExtraTable must be above 0, got 0" in line
     run("prepare", "digits", *common, *TINY, "--pseudo", folder)
-    path = folder / "pseudo.safetensors"
+    (path,) = (tmp_path / "student").glob("learned-*.safetensors")  # those of the teacher's folder do not matter now
+    shutil.rmtree(folder)
     whole = load_predictions(path)
     train = ["train", *common, "--fold", 1]
     save_predictions(path, Predictions(whole.ids[1:], whole.probs[:, 1:], whole.values))
-    assert f"pseudo.safetensors lacks 1 row ({ids[0]})" in refused(capsys, *train)
+    assert f"{path} lacks 1 row ({ids[0]})" in refused(capsys, *train)
     save_predictions(path, replace(whole, values=whole.values | {"folds": [0, 5, 2]}))
     assert "lacks fold 1, and has folds [0, 5, 2]" in refused(capsys, *train)
     save_predictions(path, replace(whole, values=whole.values | {"labels": whole.values["labels"][::-1]}))
     assert "was not written by `imettk pseudo`, or has other labels than the table" in refused(capsys, *train)
-    path.write_bytes((folder / "fold1" / "test.safetensors").read_bytes())
+    save_predictions(path, replace(whole, probs=1 - whole.probs))
+    assert "are other labels than those that this recipe learns" in refused(capsys, *train)
+    save_predictions(path, replace(whole, values={"labels": whole.values["labels"]}))
     assert "was not written by `imettk pseudo`" in refused(capsys, *train)
     path.unlink()
     assert "`table.extra.0.predictions`" in (line := refused(capsys, *train)) and "is missing" in line

@@ -6,10 +6,8 @@ import json
 import shutil
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from forked import PATIENCE
@@ -17,12 +15,11 @@ from safetensors.numpy import load_file
 from tiny import SMALL, TINY, refused, run
 
 from imettk.commands import pseudo_rounds as module
-from imettk.commands.pseudo_rounds import Request, make_student, pseudo_rounds
+from imettk.commands.pseudo_rounds import Request, pseudo_rounds
 from imettk.evaluation.paired import compare_runs
-from imettk.inference.predictor import Predictions, save_predictions
+from imettk.inference.predictor import load_predictions
 from imettk.metrics.paired import PairedScores
 from imettk.postprocess.pseudo import Selection
-from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("no_charts_here")
@@ -90,7 +87,9 @@ def test_rounds_end_the_same_after_a_kill_and_each_learns_what_the_one_before_la
         assert process.poll() is None, process.stderr
     process.kill()
     assert process.wait(PATIENCE) == -signal.SIGKILL
-    folder.rename(earlier)  # as the output of a kernel becomes the input of the next, whose folder has the same path
+    folder.rename(earlier)  # as the output of a kernel becomes the input of the next, whose folder has another path
+    folder = tmp_path / "next"
+    words = ["pseudo", "--data", digits_data / "data", "--run-dir", folder, *ASKED]
     run(*words, "--session.limit-steps", 1, "--inputs", earlier)
     assert "are paused; run the same command again to continue" in capsys.readouterr().out
     run(*words, "--session.limit-steps", "none", "--inputs", earlier)
@@ -119,28 +118,7 @@ def test_a_round_that_does_not_gain_is_the_last_and_the_one_before_counts(
     assert [seen[0].first, seen[0].second] == pytest.approx(scores) and seen[0].rows == 72
     words = ["pseudo", "--data", digits_data / "data", "--run-dir", folder]
     line = refused(capsys, *words, "--rounds", 2, "--share", 0.25, "--power", 1)
-    assert "rounds.json is of rounds with --share: 0.5 -> 0.25: give the same options" in line
-
-
-def test_labelled_rows_outnumber_the_others_in_no_epoch_and_add_no_steps(tmp_path):
-    (tmp_path / "pseudo.csv").touch()
-    values = {"folds": [0, 1], "sure": [[True] * 90 + [False] * 10, [True] * 70 + [False] * 30]}
-    save_predictions(
-        tmp_path / "pseudo.safetensors", Predictions(np.arange(100).astype(str), np.zeros((2, 100, 1)), values)
-    )
-    folds = [0] * 20 + [1] * 30 + [-1] * 5 + [-2] * 40 + [-3] * 40  # 35 rows train in fold 0, 25 in fold 1
-    pd.DataFrame({"id": range(len(folds)), "fold": folds}).to_csv(tmp_path / "folds.csv", index=False)
-    stage = replace(digits().stages[0], schedule="steps", step_epochs=(4.0, 8.0), step_lrs=(0.5, 0.1))
-    base = replace(digits(), stages=(stage,))
-    student = make_student(base, tmp_path, tmp_path / "folds.csv", None)
-    assert student.table.extra[0].weight == 0.375
-    assert student.stages[0] == replace(stage, num_epochs=5.5, warmup_epochs=0.5, step_epochs=(2.0, 4.0))
-    assert student.train == replace(base.train, validate_epochs=1.5)
-    student = make_student(base, tmp_path, tmp_path / "folds.csv", 3.0)
-    assert student.table.extra[0].weight == 3.0 and student.stages[0].num_epochs == 1.222
-    pd.DataFrame({"id": range(400), "fold": [0, 1] * 200}).to_csv(tmp_path / "folds.csv", index=False)
-    student = make_student(base, tmp_path, tmp_path / "folds.csv", None)
-    assert student.table.extra[0].weight == 1 and student.stages[0].num_epochs == 7.857
+    assert "rounds.json is of rounds with other settings (--share: 0.5 -> 0.25): give the same ones" in line
 
 
 def test_without_time_nothing_is_begun(teacher, digits_data, tmp_path, capsys):
@@ -157,7 +135,6 @@ def test_folds_that_were_dealt_anew_are_refused(teacher, digits_data, tmp_path, 
     """Else a model would label rows for a fold whose validation rows it has seen."""
     folder = Path(shutil.copytree(teacher, tmp_path / "run"))
     words = ["pseudo", "--data", digits_data / "data", "--run-dir", folder, "--share", 0.5, "--power", 1, "--rounds"]
-    assert "--rounds must be at least 1, got 0" in refused(capsys, *words, 0)
     run(*words, 1, "--session.limit-steps", 1)
     path = folder / "round1" / "folds.csv"
     frame = pd.read_csv(path, dtype={"id": str})
@@ -165,3 +142,44 @@ def test_folds_that_were_dealt_anew_are_refused(teacher, digits_data, tmp_path, 
     frame.to_csv(path, index=False)
     line = refused(capsys, *words, 1)
     assert f"1 row ({frame.loc[0, 'id']}) in another fold than in {folder}" in line
+    # The other settings and folds of a later session are noticed in the same folder.
+    line = refused(capsys, *words, 1, "--predict.views", "plain", "hflip")
+    assert "predict.views: ('plain',) -> ('plain', 'hflip')" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--rounds", 0], "--rounds must be at least 1, got 0"),
+        (["--weight", -1], "--weight must be above 0, and at most 1000, got -1"),
+        (["--weight", "nan"], "--weight must be above 0, and at most 1000, got nan"),
+        (["--share", 0.5], "only fold 0 is trained: train another, or give --confidence and --power"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_predicted(teacher, digits_data, tmp_path, capsys, options, says):
+    folder = Path(shutil.copytree(teacher, tmp_path / "run", ignore=shutil.ignore_patterns("fold1")))
+    line = refused(capsys, "pseudo", "--data", digits_data / "data", "--run-dir", folder, "--rounds", 1, *options)
+    assert says in line
+    assert not (folder / "rounds.json").exists() and not list(folder.rglob("oof.safetensors"))
+
+
+def test_rounds_go_on_with_the_folds_and_scores_of_their_beginning(teacher, digits_data, tmp_path, always, capsys):
+    """A fold that round 0 trained later has no labels, and scores of other views are none of the chain's."""
+    folder = Path(shutil.copytree(teacher, tmp_path / "run"))
+    (folder / "fold1").rename(tmp_path / "fold1")
+    data = digits_data / "data"
+    run("validate", "--data", data, "--run-dir", folder, "--predict.views", "plain", "hflip")
+    words = ["pseudo", "--data", data, "--run-dir", folder, *ASKED[2:], "--rounds", 1, *VIEWS]
+    run(*words)
+    scores = json.loads((folder / "scores.json").read_text())
+    assert load_predictions(folder / "fold0/oof.safetensors").values["views"] == ["plain"]
+    (tmp_path / "fold1").rename(folder / "fold1")
+    capsys.readouterr()
+    run(*words)
+    text = capsys.readouterr().out
+    assert "the rounds began with folds 0 and go on with them, not 0, 1" in text
+    assert f"the best is round 1: {folder / 'round1'}" in text and not (folder / "round1/fold1").exists()
+    assert json.loads((folder / "scores.json").read_text()) == scores and list(scores["folds"]) == ["0"]
+    run("pseudo", "--data", data, "--run-dir", folder.rename(tmp_path / "moved"), *words[5:])
+    assert f"the best is round 1: {tmp_path / 'moved/round1'}" in capsys.readouterr().out
+    run("validate", "--data", data, "--run-dir", tmp_path / "moved/round1")

@@ -1,7 +1,7 @@
 """Pseudo labels by rules of every kind, from test predictions written by hand; see also tests of the command."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,8 @@ import pytest
 from imettk.config import RankConfig, Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.config.own import register_source
 from imettk.errors import ConfigError, MismatchError, MissingFileError
-from imettk.evaluation.pseudo import pseudo_by_rule, pseudo_classes
+from imettk.evaluation.judge import judge_of
+from imettk.evaluation.pseudo import check_neighbours, check_selection, pseudo_by_rule, pseudo_classes
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.postprocess.pseudo import Selection
 from imettk.postprocess.rule import Rule
@@ -157,3 +158,34 @@ def test_folds_of_other_rows_are_refused_and_so_is_a_run_without_predictions(tmp
         pseudo_by_rule(recipe, run, Selection(confidence=0.5, hard=False))
     with pytest.raises(MissingFileError, match=r"holds no fold\*/test\.safetensors: run `imettk infer` first"):
         pseudo_classes(recipe, RunDir(tmp_path / "none"), Selection(confidence=0.5, hard=False))
+
+
+NUMBERS = Recipe(
+    table=TableFormat(task="regression", label_columns=("a",), labels_csv=None),
+    train=TrainConfig(loss="mse"),
+    rule=RuleConfig(kind="value"),
+)
+RANKED = recipe_of("rank", "multiclass", ranking=RankConfig(by="probs"))
+UNITS = replace(NUMBERS, table=replace(NUMBERS.table, unit_columns=("patient",)))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "selection", "folds", "says"),
+    [
+        (RANKED, Selection(None, power=None), [0], "only fold 0 is trained: train another, or give --confidence"),
+        (NUMBERS, Selection(0.8), [1], "and only fold 1 is trained: train another"),
+        (NUMBERS, Selection(0.8, power=2.0), [0, 1], "--power is of probabilities, and this recipe predicts numbers"),
+        (UNITS, Selection(0.8), [0, 1], "pseudo labels are of images, and this recipe answers units of several"),
+    ],
+)
+def test_what_can_never_be_labelled_is_known_before_any_prediction(recipe, selection, folds, says):
+    with pytest.raises(ConfigError) as caught:
+        judge_of(recipe).check_pseudo(selection, folds)
+    assert says in str(caught.value)
+    check_selection(RANKED, Selection(0.8), [0])
+
+
+@pytest.mark.parametrize("selection", [Selection(None, 0.5), Selection(0.8, power=2.0)])
+def test_neighbours_know_no_share_and_no_power(selection):
+    with pytest.raises(ConfigError, match="here neighbours answer: give --confidence"):
+        check_neighbours(RANKED, selection, [0])

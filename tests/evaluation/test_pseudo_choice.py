@@ -9,8 +9,9 @@ import pytest
 
 from imettk.config import Recipe, RuleConfig, TableFormat, TrainConfig
 from imettk.errors import ConfigError
+from imettk.evaluation import pseudo
 from imettk.evaluation.pseudo import pseudo_by_rule
-from imettk.evaluation.pseudo_choice import CONFIDENCES, POWERS, choose_selections
+from imettk.evaluation.pseudo_choice import CONFIDENCES, POWERS, choose_selections, rules_of_others
 from imettk.evaluation.rules import fitter_of
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.postprocess.pseudo import Selection, worth
@@ -107,6 +108,37 @@ def test_thresholds_are_fitted_on_the_other_folds_too(tmp_path):
         others = [file for other, file in enumerate(files) if other != fold]
         probs, targets = (np.concatenate(parts) for parts in ([f.merged for f in others], [f.targets for f in others]))
         assert rule == fitter.on(probs, targets)(np.arange(400)) != given and picked == Selection(0.5, power=1.0)
+        assert rules_of_others(recipe, RunDir(tmp_path), given, [0, 1, 2])[fold] == rule
+    assert rules_of_others(recipe, RunDir(tmp_path), given, [0]) == [given]
+
+
+@pytest.mark.parametrize(
+    ("selection", "folder", "is_strict"),
+    [(Selection(0.6), None, False), (Selection(0.6, hard=True), None, True), (Selection(0.6), "round1", True)],
+)
+def test_given_a_confidence_hard_answers_and_rounds_go_by_the_rules_of_the_other_folds(
+    tmp_path, monkeypatch, selection, folder, is_strict
+):
+    given, fitted = Thresholds(thresholds=(0.5,) * 3), [Thresholds(thresholds=(part,) * 3) for part in (0.2, 0.8)]
+    seen = []
+
+    def rules(*arguments: object) -> list[Thresholds]:
+        seen.append(arguments)
+        return fitted
+
+    monkeypatch.setattr(pseudo, "rules_of_others", rules)
+    probs = np.full((1, 1, 3), 0.6, np.float32)
+    for fold in range(2):
+        (tmp_path / f"fold{fold}").mkdir()
+        (tmp_path / f"fold{fold}/model.safetensors").touch()
+        save_predictions(tmp_path / f"fold{fold}/test.safetensors", Predictions(np.array(["t"]), probs, VALUES))
+    (tmp_path / "rule.json").write_text(json.dumps({"kind": "threshold", **given.to_json()}))
+    out = tmp_path / (folder or "")
+    recipe = Recipe(table=TableFormat(task="multilabel"), rule=RuleConfig(kind="threshold"))
+    pseudo.pseudo_by_rule(recipe, RunDir(tmp_path), selection, out=None if folder is None else out)
+    made = load_predictions(out / "pseudo.safetensors")
+    assert len(seen) == is_strict and made.values["sure"] == [[True], [True]]
+    assert made.probs[:, 0, 0].tolist() == pytest.approx([1, 0] if selection.hard else [0.6, 0.6])
 
 
 def test_predictions_that_tell_nothing_are_one_line(tmp_path):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from imettk.experiment import in_time
+from imettk.experiment.in_time import longest_validation
 from imettk.inference.predictor import Predictions
 from imettk.recipes import load_recipe
+from imettk.tracking.run_dir import RunDir
 
 NUM_ROWS, SECONDS = 1000, 0.01  # an image in one view
 
@@ -75,3 +77,18 @@ def test_what_is_left_out_is_said(run, capsys):
     assert "fold 0: time for 1 of 4 views (plain)" in text and "no time for 1 of 3 folds" in text
     run(1000)
     assert capsys.readouterr().out == ""
+
+
+def test_a_validation_of_larger_images_takes_longer_by_their_pixels(tmp_path):
+    (tmp_path / "fold0").mkdir()
+    lines = [
+        '{"event": "validate", "time": 1, "step": 1, "seconds": 2.0}',
+        '{"event": "validate", "time": 1, "step": 2, "seconds": 3.0}',
+    ]
+    (tmp_path / "fold0/journal.jsonl").write_text("\n".join(lines) + "\n")
+    recipe = load_recipe("digits")
+    height, width = recipe.images.image_size
+    larger = replace(recipe, predict=replace(recipe.predict, image_size=(2 * height, 3 * width)))
+    run = RunDir(tmp_path)
+    seconds = [longest_validation(run, 0), longest_validation(run, 0, recipe), longest_validation(run, 0, larger)]
+    assert seconds == [3.0, 3.0, 18.0] and longest_validation(run, 1, larger) == 0

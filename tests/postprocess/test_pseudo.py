@@ -107,3 +107,4 @@ def test_a_selection_is_open_until_rows_and_power_are_known():
     for selection in (Selection(None), Selection(0.8, power=None), Selection(None, 0.5, None)):
         assert selection.is_open
     assert not Selection().is_open and not Selection(None, 0.5).is_open
+    assert not Selection(None, 0.5, None, hard=True).is_open and Selection(None, hard=True).is_open
