@@ -18,7 +18,7 @@ import torch
 
 from imettk.commands.assembly import training_data
 from imettk.commands.ensemble import check_choice
-from imettk.config import Recipe, fingerprint, read_recipe
+from imettk.config import Recipe, differences, fingerprint, read_recipe
 from imettk.config.fingerprints import WEIGHT_SECTIONS
 from imettk.data.sampling import derive_seed
 from imettk.device import use_deterministic_algorithms
@@ -26,10 +26,12 @@ from imettk.errors import ConfigError, MismatchError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.members import Member, join_members, read_member
 from imettk.evaluation.soup import Soup, choose_soup
+from imettk.experiment.candidates import FILE as SEARCH
 from imettk.experiment.learned import Learned
 from imettk.experiment.mean_model import mean_of_models, require_same_network, require_same_recipe
 from imettk.experiment.predictions import TrainedModels
 from imettk.experiment.prepared import Experiment, ImageRows, choose_compute, make_network, read_prepared
+from imettk.experiment.rounds import FILE as ROUNDS
 from imettk.experiment.settle import settle_as
 from imettk.inference.predictor import load_predictions
 from imettk.postprocess.greedy import MemberNumbers
@@ -71,14 +73,15 @@ def soup(recipe: Recipe, data_dir: Path, run: RunDir, *, members: list[Path]) ->
         use_deterministic_algorithms()
     soups = Soups(Experiment(recipe, run, prepared, compute), members, [read_member(path) for path in members])
     soups.check()
-    if soups.begin():
-        return
-    made = choose_soup(judge, soups.predict, soups.names, soups.folds)
-    _tell(made, soups)
-    if made.gains:
-        soups.finish(made.choice.members, source)
+    if (content := soups.begin()) is None:
+        made = choose_soup(judge, soups.predict, soups.names, soups.folds)
+        content = soups.identity | _content(made, soups)
+        if made.gains:
+            soups.finish(made.choice.members, source)
+        write_json(run.path / SOUP, content)
+    _tell(content, judge.scorer.title)
+    if content["is_made"]:
         say(f"{run.path}: the soup; `imettk validate` fits its rule, and shows the score that has seen the choice")
-    write_json(run.path / SOUP, soups.identity | _content(made, soups))
     shutil.rmtree(run.path / CANDIDATES, ignore_errors=True)
 
 
@@ -112,7 +115,8 @@ class Soups:
 
     def check(self) -> None:
         """Raise `MismatchError` if the runs cannot be averaged, or were validated in different ways."""
-        predict = self.experiment.recipe.predict
+        recipe = self.experiment.recipe
+        predict = recipe.predict
         for member, path in zip(self.validated, self.paths, strict=True):
             if set(member.oof) != set(self.folds):
                 raise MismatchError(
@@ -124,6 +128,13 @@ class Soups:
                         f"{path} was validated with the views {', '.join(part.values['views'])}, the soup is with "
                         f"{', '.join(predict.views)}: run `imettk validate` there again with the same"
                     )
+                size = tuple(part.values.get("image_size", recipe.images.image_size))
+                if size != recipe.predict_size:
+                    raise MismatchError(
+                        f"{path} was validated at {size[0]} x {size[1]} pixels, the soup is at "
+                        f"{recipe.predict_size[0]} x {recipe.predict_size[1]}: run `imettk validate` there again "
+                        "with the same --predict.image-size"
+                    )
         for fold in self.folds:
             models = [self._model(number, fold) for number in range(len(self.paths))]
             require_same_network(models, self.experiment.prepared.identity)
@@ -131,13 +142,19 @@ class Soups:
                 raise MismatchError(f"{self.paths[0]}: fold {fold} has other rows than --data: is it another table?")
         join_members(self.validated)  # raises: members have other rows, or other labels of a row
 
-    def begin(self) -> bool:
-        """Note what is being made; return True if it is there already.
+    def begin(self) -> dict[str, Any] | None:
+        """Note what is being made; return the content of `soup.json` if it is made already.
 
         Raises:
-            MismatchError: the run folder holds another soup or a training.
+            MismatchError: the run folder holds another soup, a training, a search, rounds, or another recipe.
         """
         run, identity = self.experiment.run, self.identity
+        if held := [name for name in (SEARCH, ROUNDS) if (run.path / name).is_file()]:
+            raise MismatchError(f"{run.path} holds {held[0]}, which is no soup's: use a new --run-dir")
+        if (saved := run.path / "recipe.json").is_file() and (
+            changed := differences(read_recipe(saved), self.experiment.recipe)
+        ):
+            raise MismatchError(f"{run.path} is of another recipe ({'; '.join(changed)}): use a new --run-dir")
         known = read_json(run.path / SOUP)
         if (known is None and run.has_training()) or (
             known is not None and known.get("identity") != identity["identity"]
@@ -145,10 +162,10 @@ class Soups:
             raise MismatchError(f"{run.path} holds another soup or a training: use a new --run-dir")
         if known is not None and "chosen" in known:
             say(f"{run.path / SOUP} is done already")
-            return True
+            return dict(known)
         run.path.mkdir(parents=True, exist_ok=True)
         write_json(run.path / SOUP, identity)
-        return False
+        return None
 
     def predict(self, members: MemberNumbers, fold: int) -> np.ndarray:
         """Return out-of-fold predictions of the soup of these runs, float32 (M, O), in the order of the table."""
@@ -227,24 +244,32 @@ def _content(made: Soup, soups: Soups) -> dict[str, Any]:
     return content
 
 
-def _tell(made: Soup, soups: Soups) -> None:
-    """Print the scores that chose, the choice, and what it gains on rows that it has not seen."""
-    names, choice, compared = soups.names, made.choice, made.compared
-    tried = dict(choice.tried)
+def _tell(content: dict[str, Any], title: str) -> None:
+    """Print what `soup.json` says: scores that chose, the choice, and what it gains on rows that it has not seen.
+
+    Args:
+        title: of the metric.
+    """
+    alone, tried, chosen = content["alone"], content["tried"], content["chosen"]
+    (best,) = set(alone) - set(tried)
     say(f"{'member':<32}{'alone':>9}{'soup':>9}  kept")
-    for number in [choice.best, *tried]:
-        soup = f"{tried[number]:9.4f}" if number in tried else f"{'':9}"
-        say(f"{names[number]:<32}{choice.alone[number]:>9.4f}{soup}  {'yes' if number in choice.members else 'no'}")
-    best = names[choice.best]
-    if compared is None:
+    for name in (best, *tried):
+        soup = f"{tried[name]:9.4f}" if name in tried else f"{'':9}"
+        say(f"{name:<32}{alone[name]:>9.4f}{soup}  {'yes' if name in chosen else 'no'}")
+    if (gain := content.get("gain")) is None:
         say(f"no member gains: {best} alone is better than any soup with it, and no soup is made")
         return
-    how = "chosen by the other folds" if made.by_fold else "chosen on the same rows, which flatters it"
-    say(
-        f"{compared.title} of the soup, {how}: {compared.second:.4f}; of {best} {compared.first:.4f}; difference "
-        f"{compared.difference:+.4f}, 95% interval {compared.low:+.4f} to {compared.high:+.4f}"
+    how = (
+        "chosen by the other folds"
+        if content["chosen_by_other_folds"]
+        else "chosen on the same rows, which flatters it"
     )
-    if not made.gains:
+    low, high = gain["interval"]
+    say(
+        f"{title} of the soup, {how}: {gain['to']:.4f}; of {best} {gain['of']:.4f}; difference "
+        f"{gain['to'] - gain['of']:+.4f}, 95% interval {low:+.4f} to {high:+.4f}"
+    )
+    if not content["is_made"]:
         say("the gain was only that of the choice: no soup is made")
-    elif not (compared.low > 0 or compared.high < 0):
+    elif not (low > 0 or high < 0):
         say("note: the gain does not stand out from the noise")

@@ -58,6 +58,7 @@ RECIPE = Recipe(
     session=SessionConfig(num_workers=0, tensorboard=False),
 )
 MEMBERS = ("far", "plus", "minus")
+SEEDED = replace(RECIPE.train, seed=5)
 pytestmark = pytest.mark.usefixtures("no_charts_here")
 
 
@@ -153,8 +154,12 @@ def test_it_is_a_run_folder_like_any_other(runs, data, tmp_path, capsys):
     assert scores_of(made)["oof"] == pytest.approx(expected)
     run("infer", "--data", data, "--run-dir", made)
     assert "6 answers, mean of 2 folds, checked" in capsys.readouterr().out
+    capsys.readouterr()
+    (made / "soups/0-1").mkdir(parents=True)  # as a kill after the last write leaves it
     run(*words(runs, data, made))
-    assert "is done already" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "is done already" in text and "of the soup, chosen by the other folds: " in text
+    assert [f"{name:<32}" in text for name in MEMBERS] == [True] * 3 and not (made / "soups").exists()
 
 
 @pytest.mark.parametrize(("place", "call"), [("predict", 9), ("make_model", 6)])
@@ -240,8 +245,16 @@ def test_what_is_no_soup_is_refused(runs, data, tmp_path, capsys):
     assert "two runs or more" in line and "no row is left to judge their mean by" in line
     line = refused(capsys, *words(runs, data, runs / "trained", ("plus", "minus")))
     assert "holds another soup or a training" in line
+    for name, content in (("search.json", "{}"), ("recipe.json", to_json(replace(RECIPE, train=SEEDED)))):
+        (folder := tmp_path / name[:-5]).mkdir()
+        (folder / name).write_text(content)
+        line = refused(capsys, *words(runs, data, folder, ("plus", "minus")))
+        assert ("holds search.json" if name == "search.json" else "(train.seed: 5 -> 0): use a new --run-dir") in line
+        assert [path.name for path in folder.iterdir()] == [name]
     line = refused(capsys, *words(runs, data, runs / "made", ("plus", "minus")))
     assert "holds another soup or a training" in line
     line = refused(capsys, *words(runs, data, tmp_path / "made"), "--predict.views", "plain", "hflip")
     assert "was validated with the views plain, the soup is with plain, hflip" in line
+    line = refused(capsys, *words(runs, data, tmp_path / "made"), "--predict.image-size", 64, 48)
+    assert "was validated at 32 x 32 pixels, the soup is at 64 x 48: run `imettk validate` there again" in line
     assert not (tmp_path / "made").exists()
