@@ -96,8 +96,8 @@ class _Chain:
         if number == 0:
             return self.base
         run = self.round(number)
-        if run.with_training():  # it goes on as it began, even if an earlier version planned it
-            return replace(run.recipe(), **{name: getattr(self.base, name) for name in BESIDE_WEIGHTS})
+        if begun := run.with_training():  # it goes on as it began, even if an earlier version planned it
+            return replace(RunDir(begun[0]).recipe(), **{name: getattr(self.base, name) for name in BESIDE_WEIGHTS})
         student = self.unplanned(number)
         with_labels = read_prepared(student, self.data_dir, run)
         return with_steps_of(self.base, self._prepared, student, with_labels, self.folds)
@@ -212,6 +212,8 @@ def _train(chain: _Chain, number: int) -> bool:
         say(f"round {number}: a labelled row comes {weight:g} times in an epoch, and steps are as many as in round 0")
         prepare(replace(student, cache=replace(student.cache, kind="none")), chain.data_dir, run)
     recipe = chain.recipe(number)
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.save_recipe(recipe)  # with the epochs that `prepare` did not know
     _require_same_folds(chain.run, run)
     for fold in chain.folds:
         if fold not in run.trained_folds():
