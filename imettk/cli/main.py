@@ -171,7 +171,8 @@ def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list
     if getattr(arguments, "pseudo", None) is not None:
         from imettk.commands.pseudo_label import add_pseudo_table
 
-        recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight)
+        saved = run.saved_extra()
+        recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight, saved=saved)
     arguments.words = argv
     RUNNERS[arguments.command](arguments, recipe, run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +69,11 @@ def make_selection(
     return Selection(confidence, share, power, hard)
 
 
-def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
+def add_pseudo_table(recipe: Recipe, folder: Path, weight: float, *, saved: Sequence[ExtraTable] = ()) -> Recipe:
     """Return the recipe with what `pseudo` wrote in this folder as one more table.
+
+    Args:
+        saved: the tables of the run that this is for; one of an earlier version, without a content, stays what it is.
 
     Raises:
         MissingFileError: the folder holds no pseudo labels.
@@ -85,8 +89,8 @@ def add_pseudo_table(recipe: Recipe, folder: Path, weight: float) -> Recipe:
         predictions=str(folder / PSEUDO),
         content=content_of(folder / PSEUDO_CSV, folder / PSEUDO),
     )
-    # The option may be given again to a run that has it in its recipe already, without a content in earlier versions.
-    known = [table for table in recipe.table.extra if extra.predictions == table.predictions]
+    # The option may be given again to a run that has it in its recipe already.
+    known = [table for table in (*recipe.table.extra, *saved) if extra.predictions == table.predictions]
     if any(not table.content for table in known):
         extra = replace(extra, content="")
     others = tuple(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from imettk.config import Recipe, differences, fingerprint, read_recipe, to_json
+from imettk.config import ExtraTable, Recipe, differences, fingerprint, read_recipe, to_json
 from imettk.errors import MismatchError, MissingFileError
 from imettk.files import write_atomically
 from imettk.tracking.files import sha256
@@ -137,6 +137,11 @@ class RunDir:
                     f"{path} is of another experiment than {saved[0]} ({changed}): give RECIPE, or other --inputs"
                 )
         return self.locate(recall_source(saved[0].parent, recipes[0]))
+
+    def saved_extra(self) -> list[ExtraTable]:
+        """Return the extra tables of the recipes that earlier commands saved, in the run folder and in all inputs."""
+        saved = [path for folder in (self.path, *self.inputs) if (path := folder / "recipe.json").is_file()]
+        return [table for path in saved for table in read_recipe(path).table.extra]
 
     def locate(self, recipe: Recipe) -> Recipe:
         """Return the recipe with its pseudo labels in the run folder or an input, if they lie there."""

@@ -55,6 +55,11 @@ def test_a_recipe_of_an_earlier_version_keeps_its_paths_and_fingerprint(tmp_path
     new = shutil.copytree(tmp_path / "old", tmp_path / "new")
     assert locate_pseudo(earlier, [new]) == earlier == keep_pseudo(earlier, new)
     assert add_pseudo_table(earlier, tmp_path / "old", 1.0) == earlier
+    (tmp_path / "run").mkdir()
+    RunDir(tmp_path / "run").save_recipe(earlier)  # a training goes on where RECIPE and --pseudo are given again
+    saved = RunDir(tmp_path / "next", [tmp_path / "run"]).saved_extra()
+    assert add_pseudo_table(digits(), tmp_path / "old", 1.0, saved=saved) == earlier
+    assert add_pseudo_table(digits(), tmp_path / "old", 1.0) == recipe
 
 
 def test_a_run_folder_keeps_a_copy_of_labels_of_another_run(tmp_path):
