@@ -97,9 +97,14 @@ def measure(experiment: Experiment, settled: Settled, *, fold: int) -> tuple[Tri
     return trainer, step_seconds, validation_seconds
 
 
-def plan_fold(recipe: Recipe, prepared: Prepared, fold: int) -> list[Span]:
-    """Return the span of each stage of a fold, as its trainer would have it."""
-    data = training_data(recipe, prepared, prepared, fold, seed=0)
+def plan_fold(recipe: Recipe, prepared: Prepared, fold: int, *, distilled: Prepared | None = None) -> list[Span]:
+    """Return the span of each stage of a fold, as its trainer would have it.
+
+    Args:
+        distilled: the data with a teacher's part in its targets, and without rows of which a fold is unsure; None if
+            there is no teacher.
+    """
+    data = training_data(recipe, prepared, distilled or prepared, fold, seed=0)
     return plan_spans(recipe.stages, [data.samples_per_epoch(stage) for stage in recipe.stages])
 
 

@@ -183,7 +183,8 @@ def _forget_faults(work: _Work) -> None:
 def _rung_steps(work: _Work, recipe: Recipe) -> list[int]:
     # With pseudo labels as the fold has them: rows of which it is unsure make no steps.
     learned, _ = with_teacher(recipe, work.prepared, work.search.fold)
-    return find_rungs(validated_steps(recipe, plan_fold(recipe, learned, work.search.fold)), work.search.rungs)
+    spans = plan_fold(recipe, work.prepared, work.search.fold, distilled=learned)
+    return find_rungs(validated_steps(recipe, spans), work.search.rungs)
 
 
 def _train_all(work: _Work) -> bool:
@@ -227,7 +228,7 @@ def _score_all(work: _Work) -> Iterator[Path]:
     """Score the candidates that are trained to the end, as far as time allows; yield the folder of each."""
     for candidate in work.search.unscored():
         recipe, run = work.recipes[candidate.name], work.run_of(candidate)
-        if not work.fits(longest_validation(run, work.search.fold) * len(recipe.predict.views)):
+        if not work.fits(longest_validation(run, work.search.fold, recipe) * len(recipe.predict.views)):
             return
         say(f"{candidate.title}:")
         try:

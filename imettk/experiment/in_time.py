@@ -51,18 +51,15 @@ def predict_in_time(
         yield fold, predictions
 
 
-def longest_validation(run: RunDir, fold: int, recipe: Recipe | None = None) -> float:
+def longest_validation(run: RunDir, fold: int, recipe: Recipe) -> float:
     """Return the seconds of the longest validation while a fold trained, in one view; 0 if none is recorded.
 
-    Args:
-        recipe: scale them by its pixels of a prediction, which may be more than those of training's validations.
+    They are scaled to the pixels that the recipe predicts at, which may be more than those of training's validations.
     """
     path = find_journals([run.path, *run.inputs]).get(fold)
     events = [] if path is None else read_journal(path)
     seconds = max((event["seconds"] for event in events if event["event"] == "validate"), default=0.0)
-    if recipe is not None:
-        seconds *= math.prod(recipe.predict_size) / math.prod(recipe.images.image_size)
-    return seconds
+    return seconds * math.prod(recipe.predict_size) / math.prod(recipe.images.image_size)
 
 
 def _measure(models: TrainedModels, fold: int, images: ImageRows) -> float:

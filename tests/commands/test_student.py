@@ -12,6 +12,7 @@ import pytest
 from pictures import make_pictures
 
 from imettk.commands.assembly import training_data
+from imettk.commands.dry_run import plan_fold
 from imettk.commands.student import make_student, with_steps_of
 from imettk.config import ExtraTable, FoldConfig, Recipe, RuleConfig, StageConfig, TableFormat, TrainConfig, to_json
 from imettk.data.folds import write_folds
@@ -116,3 +117,11 @@ def test_points_of_the_schedule_move_with_the_epochs(data, tmp_path):
     assert [stage.num_epochs, stage.warmup_epochs, *stage.step_epochs] == pytest.approx(
         [40 * share, 4 * share, 4 * share, 8 * share], rel=1e-5
     )
+
+
+def test_the_plan_of_a_search_counts_soft_labels_as_the_trainer_does(data, tmp_path):
+    student = make_student(BASE, prepared(BASE, data, tmp_path / "base"), [0, 1], data, weight=3.0)
+    after = prepared(student, data, tmp_path / "student")
+    for fold, steps in zip((0, 1), learned(student, after), strict=True):
+        spans = plan_fold(student, after, fold, distilled=with_teacher(student, after, fold)[0])
+        assert [span.last_step - span.first_step for span in spans] == steps

@@ -90,5 +90,5 @@ def test_a_validation_of_larger_images_takes_longer_by_their_pixels(tmp_path):
     height, width = recipe.images.image_size
     larger = replace(recipe, predict=replace(recipe.predict, image_size=(2 * height, 3 * width)))
     run = RunDir(tmp_path)
-    seconds = [longest_validation(run, 0), longest_validation(run, 0, recipe), longest_validation(run, 0, larger)]
-    assert seconds == [3.0, 3.0, 18.0] and longest_validation(run, 1, larger) == 0
+    seconds = [longest_validation(run, 0, recipe), longest_validation(run, 0, larger)]
+    assert seconds == [3.0, 18.0] and longest_validation(run, 1, larger) == 0
