@@ -44,7 +44,9 @@ class ExtraTable(Section):
         self._at_most(weight=1000)
         self._require(self.weight > 0, "weight", "above 0")
         self._require(self.predictions is None or not self.validates, "validates", "false for pseudo labels")
-        self._require(self.predictions is not None or not self.content, "content", '"" but for pseudo labels')
+        self._require(
+            self.predictions is not None or not self.content, "content", "left out unless there are `predictions`"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

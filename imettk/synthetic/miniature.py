@@ -81,8 +81,8 @@ def _write_training(form: TableFormat, chosen: set[str], out: Path) -> dict[str,
             _place(out, f"train/{name}").symlink_to(Path(form.train_images, name).resolve())
     else:
         small["train_csv"] = _write(_rows_of(form.train_csv, form, chosen), out, "train.csv")
-    small["extra"] = tuple(
-        replace(extra, csv=_write(_rows_of(extra.csv, form, chosen), out, f"extra{number}.csv"))
+    small["extra"] = tuple(  # pseudo labels are known by their content, which is another one here
+        replace(extra, csv=_write(_rows_of(extra.csv, form, chosen), out, f"extra{number}.csv"), content="")
         for number, extra in enumerate(form.extra)
     )
     return small
