@@ -23,12 +23,11 @@ from imettk.memory import return_freed_memory
 from imettk.pictures.plots import draw_rates
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
-from imettk.training.averaging import validation_interval
 from imettk.training.batch_statistics import num_steps
 from imettk.training.noise_scale import describe_noise
 from imettk.training.optimizer import peak_rates
 from imettk.training.recorder import Recorder
-from imettk.training.schedule import Span, lr_table, plan_spans
+from imettk.training.schedule import Span, lr_table, plan_spans, validated_steps
 from imettk.training.session import Session
 from imettk.training.trainer import Trainer
 from imettk.training.trial import TrialTrainer
@@ -62,7 +61,7 @@ def dry_run(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None) ->
     if noise is not None:
         longest = max(trainer.spans, key=lambda span: span.last_step - span.first_step)
         say(describe_noise(noise, longest.config.batch_size))
-    validations = len(validated_steps(recipe, trainer.spans))
+    validations = len(validated_steps(trainer.spans, recipe.train.validate_epochs))
     seconds, sessions = with_starts(
         recipe, total_seconds(recipe, trainer.spans, step_seconds, validation_seconds), trainer.start_seconds
     )
@@ -113,7 +112,7 @@ def total_seconds(recipe: Recipe, spans: list[Span], step_seconds: list[float], 
     steps = [span.last_step - span.first_step for span in spans]
     if recipe.train.average_last:
         steps[-1] += num_steps(spans[-1])  # for BatchNorm's statistics, at most: they need no backward pass
-    return len(validated_steps(recipe, spans)) * validation_seconds + sum(
+    return len(validated_steps(spans, recipe.train.validate_epochs)) * validation_seconds + sum(
         count * seconds for count, seconds in zip(steps, step_seconds, strict=True)
     )
 
@@ -161,15 +160,6 @@ def _rates(trainer: Trainer) -> np.ndarray:
             if group >= span.config.frozen_groups:
                 rates[group, span.first_step : span.last_step] = peak * shares
     return rates
-
-
-def validated_steps(recipe: Recipe, spans: list[Span]) -> list[int]:
-    """Return the steps after which a fold is validated; the last one of each stage always is."""
-    steps: list[int] = []
-    for span in spans:
-        interval = validation_interval(span, recipe.train.validate_epochs)
-        steps += [*range(span.first_step + interval, span.last_step, interval), span.last_step]
-    return steps
 
 
 def duration(seconds: float) -> str:

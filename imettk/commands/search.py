@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imettk.commands.dry_run import duration, plan_fold, validated_steps
+from imettk.commands.dry_run import duration, plan_fold
 from imettk.commands.train import chosen_folds, train
 from imettk.commands.validate import validate
 from imettk.config import Recipe
@@ -34,6 +34,7 @@ from imettk.tracking.journal import read_journal, read_sessions
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.summary import find_journals, write_fact
+from imettk.training.schedule import validated_steps
 from imettk.training.session import STEP_LIMIT
 
 
@@ -184,7 +185,7 @@ def _rung_steps(work: _Work, recipe: Recipe) -> list[int]:
     # With pseudo labels as the fold has them: rows of which it is unsure make no steps.
     learned, _ = with_teacher(recipe, work.prepared, work.search.fold)
     spans = plan_fold(recipe, work.prepared, work.search.fold, distilled=learned)
-    return find_rungs(validated_steps(recipe, spans), work.search.rungs)
+    return find_rungs(validated_steps(spans, recipe.train.validate_epochs), work.search.rungs)
 
 
 def _train_all(work: _Work) -> bool:

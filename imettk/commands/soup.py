@@ -200,8 +200,7 @@ class Soups:
         # Under adapters the backbone's BatchNorm rests, too; the merged network does not show it.
         config = replace(span.config, freeze_batchnorm=span.config.freeze_batchnorm or recipe.model.lora_rank > 0)
         resting = freeze(network, network.layer_groups(recipe.model.layer_groups), config)
-        names = {name for name, module in network.named_modules() if module in resting}
-        estimate_statistics(network, feed.batches_after(span, num_steps(span)), compute=compute, resting=names)
+        estimate_statistics(network, feed.batches_after(span, num_steps(span)), compute=compute, resting=resting)
         save_tensors(path, network.state_dict(), values)
 
     def finish(self, members: MemberNumbers, source: RunDir) -> None:

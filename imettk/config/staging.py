@@ -42,19 +42,7 @@ def progressive_stages(
             "`progressive_stages` needs `image_sizes` or `batch_sizes` with two items or more, and lists of one length"
         )
     shares = [1 / count] * count if shares is None else shares
-    if min(shares) <= 0 or not math.isclose(sum(shares), 1):
-        raise ConfigError(f"`shares` of `progressive_stages` must be above 0 and sum to 1, got {list(shares)}")
-    if stage.schedule not in ("cosine", "triangular", "constant"):
-        raise ConfigError(
-            f"`progressive_stages` takes a schedule of cosine, triangular or constant, not {stage.schedule}"
-        )
-    if stage.num_cycles > 1:
-        raise ConfigError(f"`progressive_stages` splits a single cycle: `num_cycles` must be 1, got {stage.num_cycles}")
-    if stage.warmup_epochs > stage.num_epochs * shares[0]:
-        raise ConfigError(
-            f"`warmup_epochs` must fit into the first of the stages, {stage.num_epochs * shares[0]:g} epochs, got "
-            f"{stage.warmup_epochs:g}"
-        )
+    _check_split(stage, shares)
     sizes: Sequence[tuple[int, int] | None] = image_sizes or [stage.image_size] * count
     first, last = stage.schedule_part
     ends = [first, *(first + (last - first) * sum(shares[:number]) for number in range(1, count)), last]
@@ -74,6 +62,23 @@ def progressive_stages(
         )
         stages.append(part)
     return tuple(stages)
+
+
+def _check_split(stage: StageConfig, shares: Sequence[float]) -> None:
+    """Raise `ConfigError` unless a stage can be split into these shares of its epochs."""
+    if min(shares) <= 0 or not math.isclose(sum(shares), 1):
+        raise ConfigError(f"`shares` of `progressive_stages` must be above 0 and sum to 1, got {list(shares)}")
+    if stage.schedule not in ("cosine", "triangular", "constant"):
+        raise ConfigError(
+            f"`progressive_stages` takes a schedule of cosine, triangular or constant, not {stage.schedule}"
+        )
+    if stage.num_cycles > 1:
+        raise ConfigError(f"`progressive_stages` splits a single cycle: `num_cycles` must be 1, got {stage.num_cycles}")
+    if stage.warmup_epochs > stage.num_epochs * shares[0]:
+        raise ConfigError(
+            f"`warmup_epochs` must fit into the first of the stages, {stage.num_epochs * shares[0]:g} epochs, got "
+            f"{stage.warmup_epochs:g}"
+        )
 
 
 def _fitting_batch(stage: StageConfig, size: tuple[int, int] | None, last: tuple[int, int] | None) -> int:

@@ -10,7 +10,7 @@ Marks are functions of the plan alone, so a resumed training averages the same w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -22,7 +22,7 @@ from imettk.training.feed import Feed
 from imettk.training.position import Position
 from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
-from imettk.training.schedule import Span, cycle_ends
+from imettk.training.schedule import Span, cycle_ends, validated_steps
 from imettk.training.session import REASONS, Session
 
 
@@ -67,11 +67,11 @@ class WeightAverage:
         network = self.at_end(step)
         return num_steps(self._span) if network is not None and learning_norms(network) else 0
 
-    def finish(self, feed: Feed, at: Position, resting: Iterable[nn.Module]) -> str | None:
+    def finish(self, feed: Feed, at: Position, resting: Collection[str]) -> str | None:
         """Estimate BatchNorm's statistics for the mean after the last step, and do nothing before it.
 
         Args:
-            resting: modules of the trained network that keep their statistics.
+            resting: names of BatchNorm modules that keep their statistics.
 
         Returns:
             The reason why the session ends before the statistics are complete, or None.
@@ -79,14 +79,12 @@ class WeightAverage:
         network, started = self.at_end(at.step), time.monotonic()
         if network is None:
             return None
-        modules = set(resting)
-        names = {name for name, module in self._trained.named_modules() if module in modules}
         batches = feed.batches_after(self._span, num_steps(self._span))
         reason = estimate_statistics(
             network,
             batches,
             compute=self._compute,
-            resting=names,
+            resting=resting,
             stop_reason=lambda: self._stop_reason(at.validation_seconds),
         )
         if reason is None:
@@ -122,8 +120,7 @@ def last_marks(span: Span, config: TrainConfig) -> tuple[int, ...]:
     Raises:
         ConfigError: the stage has fewer marks than that.
     """
-    interval = validation_interval(span, config.validate_epochs)
-    validations = [*range(span.first_step + interval, span.last_step, interval), span.last_step]
+    validations = validated_steps([span], config.validate_epochs)
     cycles = [span.first_step + end for end in cycle_ends(span.config, steps_per_epoch=span.steps_per_epoch)]
     marks = validations if span.config.num_cycles == 1 else cycles
     if len(marks) < config.average_last:
@@ -132,8 +129,3 @@ def last_marks(span: Span, config: TrainConfig) -> tuple[int, ...]:
             f"{config.average_last}: set it lower, or `train.validate_epochs`"
         )
     return tuple(marks[len(marks) - config.average_last :])
-
-
-def validation_interval(span: Span, validate_epochs: float) -> int:
-    """Return the steps from one validation of a stage to the next."""
-    return max(1, round(validate_epochs * span.steps_per_epoch))

@@ -21,16 +21,16 @@ def learning_names(network: nn.Module, layer_groups: list[list[str]], config: St
     return learning
 
 
-def freeze(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
-    """Freeze the parameters that do not learn, and return the BatchNorm modules that keep their statistics."""
+def freeze(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> dict[str, _BatchNorm]:
+    """Freeze the parameters that do not learn, and return the BatchNorm modules that keep their statistics, by name."""
     learning = learning_names(network, layer_groups, config)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in learning)
     return resting_norms(network, layer_groups, config)
 
 
-def resting_norms(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> list[_BatchNorm]:
-    """Return the BatchNorm modules that keep their statistics in a stage."""
+def resting_norms(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> dict[str, _BatchNorm]:
+    """Return the BatchNorm modules that keep their statistics in a stage, by name."""
     learning = learning_names(network, layer_groups, config)
 
     def rests(place: str, norm: _BatchNorm) -> bool:
@@ -38,7 +38,7 @@ def resting_norms(network: nn.Module, layer_groups: list[list[str]], config: Sta
             return f"{place}.weight" not in learning
         return config.freeze_batchnorm and not _is_in_head(place, layer_groups)
 
-    return [norm for place, norm in batch_norms(network).items() if rests(place, norm)]
+    return {place: norm for place, norm in batch_norms(network).items() if rests(place, norm)}
 
 
 def least_samples(network: nn.Module, layer_groups: list[list[str]], config: StageConfig) -> int:

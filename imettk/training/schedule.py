@@ -65,6 +65,20 @@ def plan_spans(
     return spans
 
 
+def validation_interval(span: Span, validate_epochs: float) -> int:
+    """Return the steps from one validation of a stage to the next."""
+    return max(1, round(validate_epochs * span.steps_per_epoch))
+
+
+def validated_steps(spans: Sequence[Span], validate_epochs: float) -> list[int]:
+    """Return the steps after which a training is validated; the last one of each stage always is."""
+    steps: list[int] = []
+    for span in spans:
+        interval = validation_interval(span, validate_epochs)
+        steps += [*range(span.first_step + interval, span.last_step, interval), span.last_step]
+    return steps
+
+
 def lr_table(config: StageConfig, *, steps_per_epoch: int) -> np.ndarray:
     """Return the learning rate of each step of a stage as a share of its peak, float64 (steps of the stage,).
 

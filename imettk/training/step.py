@@ -7,7 +7,7 @@ BatchNorm's statistics restored. A resumed run could not know of half a step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class StageSetup(NamedTuple):
         mining: records the samples' losses, or None.
         mixing: of images and targets, or None.
         least_samples: the fewest of a micro-batch, also after halving.
-        resting_norms: frozen BatchNorm modules, which keep their statistics.
+        resting_norms: frozen BatchNorm modules, which keep their statistics, by name.
     """
 
     config: StageConfig
@@ -52,12 +52,12 @@ class StageSetup(NamedTuple):
     mixing: Mixing | None
     mining: Mining | None
     least_samples: int
-    resting_norms: Sequence[nn.Module]
+    resting_norms: Mapping[str, nn.Module]
 
     def train_mode(self) -> None:
         """Switch the network to training mode, except for frozen BatchNorm."""
         self.network.train()
-        for module in self.resting_norms:
+        for module in self.resting_norms.values():
             module.eval()
 
 

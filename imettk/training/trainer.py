@@ -19,7 +19,7 @@ from imettk.config import Recipe
 from imettk.errors import TrainingError
 from imettk.progress import progress_bar
 from imettk.tracking.tensors import TensorFile
-from imettk.training.averaging import WeightAverage, validation_interval
+from imettk.training.averaging import WeightAverage
 from imettk.training.checkpoint import Checkpoints
 from imettk.training.compiled import compiled
 from imettk.training.feed import Feed, TrainingData, check_batches
@@ -31,7 +31,7 @@ from imettk.training.position import Position
 from imettk.training.process_group import Compute, place_network
 from imettk.training.recorder import Recorder
 from imettk.training.saving import Saving
-from imettk.training.schedule import Span, lr_shares, plan_spans
+from imettk.training.schedule import Span, lr_shares, plan_spans, validation_interval
 from imettk.training.session import REASONS, Session
 from imettk.training.state import TrainingState
 from imettk.training.step import StageSetup, StepRunner

@@ -23,17 +23,17 @@ def network() -> nn.Sequential:
 
 def test_frozen_groups_learn_nothing_and_their_norms_rest():
     net, config = network(), StageConfig(lr=(0.1, 0.5), frozen_groups=1)
-    assert freeze(net, GROUPS, config) == [net[1]] and least_samples(net, GROUPS, config) == 1
+    assert list(freeze(net, GROUPS, config).values()) == [net[1]] and least_samples(net, GROUPS, config) == 1
     assert [name for name, parameter in net.named_parameters() if parameter.requires_grad] == GROUPS[1]
     optimizer = make_optimizer(net, GROUPS, config)
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
-    assert freeze(net, GROUPS, StageConfig()) == [] and least_samples(net, GROUPS, StageConfig()) == 2
+    assert list(freeze(net, GROUPS, StageConfig()).values()) == [] and least_samples(net, GROUPS, StageConfig()) == 2
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_frozen_batchnorm_of_the_backbone_learns_nothing_and_the_rest_does():
     net = network()
-    assert freeze(net, GROUPS, FROZEN) == [net[1]] and least_samples(net, GROUPS, FROZEN) == 1
+    assert list(freeze(net, GROUPS, FROZEN).values()) == [net[1]] and least_samples(net, GROUPS, FROZEN) == 1
     assert learning_names(net, GROUPS, FROZEN) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     taken = {id(value) for group in make_optimizer(net, GROUPS, FROZEN).param_groups for value in group["params"]}
     assert taken == {id(value) for value in (*net[0].parameters(), *net[2].parameters())}
@@ -46,8 +46,8 @@ def test_batchnorm_of_a_head_learns_all_the_same(affine):
     groups = [[f"{part}.{name}" for name in ("weight", "bias") if affine] for part in ("backbone", "head")]
     # With a group of each block, what the backbone has behind the last one goes with the head.
     groups = [[], [*groups[0], *groups[1], "head.other"]]
-    assert freeze(net, groups, FROZEN) == [net["backbone"]] and least_samples(net, groups, FROZEN) == 2
-    assert freeze(net, groups, StageConfig()) == []
+    assert list(freeze(net, groups, FROZEN).values()) == [net["backbone"]] and least_samples(net, groups, FROZEN) == 2
+    assert list(freeze(net, groups, StageConfig()).values()) == []
 
 
 def test_frozen_batchnorm_trains_as_torchvisions_does_and_takes_single_samples(make_trainer):
