@@ -23,7 +23,7 @@ from imettk.training.position import Position
 from imettk.training.process_group import Compute
 from imettk.training.recorder import Recorder
 from imettk.training.schedule import Span, cycle_ends, validated_steps
-from imettk.training.session import REASONS, Session
+from imettk.training.session import Session, flag_of, reason_of
 
 
 class WeightAverage:
@@ -107,8 +107,8 @@ class WeightAverage:
             validation_seconds: of the validation that follows.
         """
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
-        (code,) = self._compute.processes.all_reduce_flags([0 if reason is None else REASONS.index(reason) + 1])
-        return REASONS[code - 1] if code else None
+        (flag,) = self._compute.processes.all_reduce_flags([flag_of(reason)])
+        return reason_of(flag)
 
 
 def last_marks(span: Span, config: TrainConfig) -> tuple[int, ...]:

@@ -21,6 +21,16 @@ NO_TIME_TO_VALIDATE = "no time left in the session to validate"
 REASONS = (TERMINATED, INTERRUPTED, STEP_LIMIT, TIME_LIMIT, NO_TIME_TO_VALIDATE)
 
 
+def flag_of(reason: str | None) -> int:
+    """Return the number by which processes tell each other a reason to stop; 0 for None."""
+    return 0 if reason is None else REASONS.index(reason) + 1
+
+
+def reason_of(flag: int) -> str | None:
+    """Return the reason that `flag_of` gave this number."""
+    return REASONS[flag - 1] if flag else None
+
+
 class Session:
     """Clock of a session: knows its start, its limit and what it has measured, and decides when to stop.
 

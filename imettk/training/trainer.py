@@ -32,7 +32,7 @@ from imettk.training.process_group import Compute, place_network
 from imettk.training.recorder import Recorder
 from imettk.training.saving import Saving
 from imettk.training.schedule import Span, lr_shares, plan_spans, validation_interval
-from imettk.training.session import REASONS, Session
+from imettk.training.session import Session, flag_of, reason_of
 from imettk.training.state import TrainingState
 from imettk.training.step import StageSetup, StepRunner
 
@@ -221,10 +221,9 @@ class Trainer:
         reason = self._session.stop_reason(validation_seconds=validation_seconds)
         save = self._saving.is_due()
         if self._processes.size > 1:  # all must stop at the same step: a process that went on would wait forever
-            code, saves = self._processes.all_reduce_flags(
-                [0 if reason is None else REASONS.index(reason) + 1, int(save and self._processes.is_main)]
-            )
-            reason, save = REASONS[code - 1] if code else None, bool(saves)
+            flags = [flag_of(reason), int(save and self._processes.is_main)]
+            flag, saves = self._processes.all_reduce_flags(flags)
+            reason, save = reason_of(flag), bool(saves)
         if save and reason is None:
             self._saving.save()
         return reason
