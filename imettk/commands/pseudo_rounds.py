@@ -85,11 +85,7 @@ class _Chain:
 
     def round(self, number: int) -> RunDir:
         """Return the run of a round, which takes from round 0 what `prepare` left there, such as its cache."""
-        if number == 0:
-            return self.run
-        name = f"round{number}"
-        earlier = [root / name for root in self.run.inputs if (root / name).is_dir()]
-        return RunDir(self.run.path / name, earlier, prepared=[self.run.path, *self.run.inputs])
+        return self.run.run_below(f"round{number}") if number else self.run
 
     def recipe(self, number: int) -> Recipe:
         """Return the recipe of a round, whose labels lie in its own folder."""

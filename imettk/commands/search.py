@@ -76,8 +76,7 @@ class _Work:
 
     def run_of(self, candidate: Candidate) -> RunDir:
         """Return the run of a candidate, which finds what `prepare` left in the search's own folders."""
-        earlier = [root / candidate.name for root in self.run.inputs if (root / candidate.name).is_dir()]
-        return RunDir(self.run.path / candidate.name, [*earlier, self.run.path, *self.run.inputs])
+        return self.run.run_below(candidate.name)
 
     def journal_of(self, candidate: Candidate) -> Path:
         """Return the path of a candidate's journal, the longest one if an input has another."""

@@ -121,7 +121,7 @@ def open_search(
     path = run.find_optional(FILE)
     if path is None and not vary:
         raise ConfigError(f"{run.path} holds no search: begin one with --vary FIELD=VALUE,VALUE")
-    # A candidate finds the prepared table in this folder, and would take a training there for its own.
+    # A candidate goes on by `train --inputs` of this folder, which would take a training here for the candidate's.
     if trained := run.with_training():
         raise MismatchError(
             f"{trained[0]} holds a training, and a search needs a folder that is only prepared: run `imettk prepare` "

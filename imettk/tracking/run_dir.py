@@ -23,7 +23,6 @@ DUPLICATE_GROUPS = "duplicate_groups.csv"  # this and the next two are written b
 DROPPED = "duplicates_dropped.csv"
 KNOWN_ANSWERS = "known_answers.csv"
 LABEL_SCORES = "label_scores.csv"
-PREPARED = ("table.json", "folds.csv", BAD_IMAGES, DUPLICATE_GROUPS, DROPPED, KNOWN_ANSWERS)
 JUDGED = "judged.safetensors"  # what the metric judges of each out-of-fold row, for comparisons with other runs
 JUDGED_BY_TRY = "judged_by_try.safetensors"  # a copy for the search, which the run's later validations leave as it is
 CURVES = "curves.json"  # this and the next are written by `validate` for the report
@@ -47,6 +46,11 @@ class RunDir:
         for folder in self.inputs:
             if not folder.is_dir():
                 raise MissingFileError(f"--inputs: {folder} is not a folder")
+
+    def run_below(self, name: str) -> RunDir:
+        """Return the run in a folder below, or below an input, that takes the prepared data of this one."""
+        earlier = [root / name for root in self.inputs if (root / name).is_dir()]
+        return RunDir(self.path / name, earlier, prepared=[self.path, *self.inputs, *self._prepared])
 
     def fold(self, fold: int) -> Path:
         """Return the folder of a fold in the run folder, after making it if it is missing."""

@@ -138,3 +138,15 @@ def test_of_a_prepared_folder_only_the_data_counts(tmp_path):
     assert not (run.trained_folds() or run.with_training() or run.fold_everywhere(0))
     own = put(run.path, "folds.csv", "own")
     assert run.find("folds.csv", written_by="prepare") == own
+
+
+def test_a_run_below_has_the_prepared_data_and_none_of_the_trainings(tmp_path):
+    for name in ("now", "before"):
+        (tmp_path / name / "fold0").mkdir(parents=True)
+        (tmp_path / name / "fold0" / "model.safetensors").touch()
+        (tmp_path / name / "folds.csv").write_text("id,fold\n")
+    (tmp_path / "before" / "round1").mkdir()
+    run = RunDir(tmp_path / "now", [tmp_path / "before"]).run_below("round1")
+    assert run.path == tmp_path / "now" / "round1" and run.inputs == (tmp_path / "before" / "round1",)
+    assert run.find("folds.csv", written_by="prepare") == tmp_path / "now" / "folds.csv"
+    assert run.trained_folds() == [] and run.with_training() == []
