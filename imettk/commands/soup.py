@@ -18,8 +18,7 @@ import torch
 
 from imettk.commands.assembly import training_data
 from imettk.commands.ensemble import check_choice
-from imettk.config import Recipe, differences, fingerprint, read_recipe
-from imettk.config.fingerprints import WEIGHT_SECTIONS
+from imettk.config import SCORE_SECTIONS, Recipe, differences, fingerprint, read_recipe
 from imettk.data.sampling import derive_seed
 from imettk.device import use_deterministic_algorithms
 from imettk.errors import ConfigError, MismatchError
@@ -109,7 +108,7 @@ class Soups:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Hash of the models, and of the recipe's sections that a choice depends on."""
-        sections = fingerprint(self.experiment.recipe, (*WEIGHT_SECTIONS, "predict", "score", "rule"))
+        sections = fingerprint(self.experiment.recipe, SCORE_SECTIONS)
         models = [[sha256(self._model(number, fold)) for fold in self.folds] for number in range(len(self.paths))]
         return {"identity": hashlib.sha256(json.dumps([models, sections]).encode()).hexdigest()[:16]}
 

@@ -5,7 +5,14 @@ from typing import Any
 from imettk.config.answers import PredictConfig, RankConfig, RuleConfig, ScoreConfig
 from imettk.config.data import CacheConfig, FoldConfig, ImageFormat
 from imettk.config.earlier import renamed_class
-from imettk.config.fingerprints import PREPARE_SECTIONS, WEIGHT_SECTIONS, differences, fingerprint
+from imettk.config.fingerprints import (
+    ANSWER_SECTIONS,
+    PREPARE_SECTIONS,
+    SCORE_SECTIONS,
+    WEIGHT_SECTIONS,
+    differences,
+    fingerprint,
+)
 from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.recipe import Recipe, from_json, read_recipe, to_json
 from imettk.config.session import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT, SessionConfig
@@ -15,8 +22,10 @@ from imettk.config.table import ExtraTable, TableFormat
 from imettk.config.training import TrainConfig
 
 __all__ = [
+    "ANSWER_SECTIONS",
     "EXIT_OUT_OF_MEMORY",
     "PREPARE_SECTIONS",
+    "SCORE_SECTIONS",
     "SESSION_START",
     "SPLIT",
     "WEIGHT_SECTIONS",

@@ -19,6 +19,9 @@ from imettk.config.stage import StageConfig
 PREPARE_SECTIONS = ("table", "folds")
 # Sections that change the trained weights.
 WEIGHT_SECTIONS = (*PREPARE_SECTIONS, "images", "model", "embedding", "train", "stages", "source_sha256")
+ANSWER_SECTIONS = ("predict", "score", "rule", "ranking")  # what becomes of a network's outputs, and their score
+# All that a score depends on: those of two runs say something of each other only if the rest is the same.
+SCORE_SECTIONS = (*WEIGHT_SECTIONS, *ANSWER_SECTIONS)
 
 
 def fingerprint(recipe: Recipe, sections: tuple[str, ...] = WEIGHT_SECTIONS) -> str:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imettk.config import WEIGHT_SECTIONS, Recipe, differences, from_json, to_json
+from imettk.config import SCORE_SECTIONS, Recipe, differences, from_json, to_json
 from imettk.errors import ConfigError, MismatchError
-from imettk.experiment.grid import ANSWER_SECTIONS, Grid, make_grid
+from imettk.experiment.grid import Grid, make_grid
 from imettk.tracking.files import read_json, write_json
 from imettk.tracking.run_dir import RunDir
 
@@ -21,7 +21,6 @@ RUNGS = (0.25, 0.5, 1.0)  # shares of its schedule after which a candidate of a 
 WHOLE = (1.0,)  # without halving
 KEPT = 0.5  # the share of candidates that goes on beyond a rung
 ALIKE = 0.1  # of a schedule, by which the rung of a candidate may lie off the base's
-SCORE_SECTIONS = (*WEIGHT_SECTIONS, *ANSWER_SECTIONS)  # all that a candidate's score depends on
 REMEDY = "delete it, what is trained is kept"
 
 

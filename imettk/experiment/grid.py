@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from imettk.config import PREPARE_SECTIONS, WEIGHT_SECTIONS, Recipe, differences, fingerprint
+from imettk.config import ANSWER_SECTIONS, PREPARE_SECTIONS, WEIGHT_SECTIONS, Recipe, differences, fingerprint
 from imettk.config.fields import field_names, leaves
 from imettk.config.overrides import apply_overrides
 from imettk.errors import ConfigError
@@ -15,7 +15,6 @@ from imettk.errors import ConfigError
 Grid = list[tuple[dict[str, str], Recipe]]  # varied fields, as text, and the recipe with them
 
 MOST = 32  # recipes: beyond that a grid on one fold finds the noise
-ANSWER_SECTIONS = ("predict", "score", "rule", "ranking")  # what becomes of a network's outputs, and their score
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 

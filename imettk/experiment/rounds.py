@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imettk.config import Recipe, differences, fingerprint, from_json, to_json
+from imettk.config import SCORE_SECTIONS, Recipe, differences, fingerprint, from_json, to_json
 from imettk.config.answers import PredictConfig
 from imettk.config.data import CacheConfig
-from imettk.config.fingerprints import WEIGHT_SECTIONS
 from imettk.config.session import SessionConfig
 from imettk.errors import MismatchError
 from imettk.progress import say
@@ -19,8 +18,6 @@ from imettk.tracking.files import read_json, sha256, write_json
 from imettk.tracking.run_dir import JUDGED, RunDir
 
 FILE, SCORED = "rounds.json", "round.json"
-# A score of one round says something of another's only if all of these are the same.
-SECTIONS = (*WEIGHT_SECTIONS, "predict", "score", "rule", "ranking")
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def begin(run: RunDir, asked: Beginning, *, is_begun: bool) -> dict[str, Any]:
     ]
     if "recipe" in known:  # an earlier version did not note it
         old = from_json(json.dumps(known["recipe"]), where=str(path))
-        changed += differences(old, _deciding(asked.recipe), SECTIONS)
+        changed += differences(old, _deciding(asked.recipe), SCORE_SECTIONS)
     if changed:
         raise MismatchError(
             f"{path} is of rounds with other settings ({'; '.join(changed)}): give the same ones, or a copy of the run"
@@ -81,7 +78,7 @@ def note_scored(folder: Path, recipe: Recipe, folds: list[int]) -> None:
 
 
 def _scored(folder: Path, recipe: Recipe, folds: list[int]) -> dict[str, Any]:
-    settings = fingerprint(_deciding(recipe), SECTIONS)
+    settings = fingerprint(_deciding(recipe), SCORE_SECTIONS)
     return {"settings": settings, "folds": folds, "judged": sha256(folder / JUDGED)}
 
 
