@@ -60,9 +60,12 @@ setup(
         "tiff": TIFF,
         "test": [
             "h5py>=3.8",
+            "ipykernel>=6.29",
             "iterative-stratification",
             "mlflow>=3.1",
             "mypy",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pandas-stubs",
             "pyarrow>=14",
             "pytest",
