@@ -215,6 +215,18 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
         MissingFileError: `prepare` has not written the file.
         MismatchError: table and folds do not hold the same ids.
     """
+    frame = read_fold_file(path)
+    folds = dict(zip(frame["id"], frame["fold"], strict=True))
+    if len(folds) != len(table) or not all(name in folds for name in table.ids):
+        raise MismatchError(
+            f"{path} belongs to another table ({len(folds)} ids against {len(table)}): the data has changed; "
+            "run `imettk prepare` in a new --run-dir, or in this one if the file is truncated"
+        )
+    return np.array([folds[name] for name in table.ids], np.int64)
+
+
+def read_fold_file(path: Path) -> pd.DataFrame:
+    """Read the columns `id`, text, and `fold`, int64, of a file that `write_folds` wrote; raises as `read_folds`."""
     try:
         frame = pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
     except FileNotFoundError:
@@ -225,13 +237,7 @@ def read_folds(path: Path, table: SampleTable) -> np.ndarray:
         ) from None
     if not {"id", "fold"} <= set(frame.columns):
         raise MismatchError(f"{path} has no columns id and fold: run `imettk prepare` again in this folder")
-    folds = dict(zip(frame["id"], frame["fold"], strict=True))
-    if len(folds) != len(table) or not all(name in folds for name in table.ids):
-        raise MismatchError(
-            f"{path} belongs to another table ({len(folds)} ids against {len(table)}): the data has changed; "
-            "run `imettk prepare` in a new --run-dir, or in this one if the file is truncated"
-        )
-    return np.array([folds[name] for name in table.ids], np.int64)
+    return frame[["id", "fold"]]
 
 
 def _splitter(plan: FoldConfig, *, grouped: bool):  # type: ignore[no-untyped-def]

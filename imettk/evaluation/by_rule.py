@@ -25,7 +25,7 @@ from imettk.experiment.predictions import TrainedModels
 from imettk.experiment.prepared import Experiment, Prepared
 from imettk.experiment.rule_file import read_rule
 from imettk.experiment.scaling import scale_of, unscale
-from imettk.inference.predictor import Predictions
+from imettk.inference.predictor import Predictions, mean_of_folds
 from imettk.metrics import METRICS
 from imettk.models.heads import Outputs
 from imettk.postprocess.fitters import RuleFitter
@@ -100,10 +100,8 @@ class RuleJudge(Judge):
         """Answer the mean of all folds by the rule that `validate` fitted."""
         content = read_rule(run, self.recipe, table.labels)
         rule = rule_from_json(self.recipe, content)
-        total, count = np.zeros(()), 0
-        for _, predictions in tests:
-            total, count = total + predictions.merged.astype(np.float64), count + 1
-        probs = Units(self.recipe, table).pool((total / count).astype(np.float32), pool_from_json(self.recipe, content))
+        mean = mean_of_folds(predictions for _, predictions in tests)
+        probs = Units(self.recipe, table).pool(mean, pool_from_json(self.recipe, content))
         answers = rule.apply(probs)
         tell_drift(rule, answers)
         return rule.cells(answers, table.labels, self.recipe.task), probs

@@ -16,6 +16,7 @@ from imettk.data.sample_table import LabelledTable, SampleTable
 from imettk.data.table import read_groups, read_table, read_units
 from imettk.errors import ConfigError, DataError, MismatchError
 from imettk.evaluation.members import (
+    FOLDS,
     OOF,
     TEST,
     Joined,
@@ -79,7 +80,8 @@ def ensemble_by_rule(
     values = {name: first[name] for name in ("labels", "label_groups", "task")} | {"views": [method], "merge": "mean"}
     kept = {member.name: float(weight) for member, weight in zip(found, chosen, strict=True)}
     write_json(run.path / "ensemble.json", {"method": method, "weights": kept, "members": gains})
-    save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values, joined.targets))
+    of_rows = {FOLDS: joined.folds.tolist()}  # no folder of a fold says them
+    save_predictions(run.path / OOF, Predictions(joined.ids, probs[None], values | of_rows, joined.targets))
     pooled = units.choose(fitter, probs, folds)
     units.tell(pooled, fitter)
     rule, _ = judge_oof(recipe, data_dir, run, OutOfFold(fitter, units.table, pooled, folds))

@@ -21,7 +21,7 @@ from imettk.evaluation.submit import label_rows
 from imettk.experiment.predictions import TrainedModels
 from imettk.experiment.prepared import Experiment, Prepared, choose_compute, read_prepared
 from imettk.experiment.rule_file import RULE, keep_rule, read_rule
-from imettk.inference.predictor import Predictions
+from imettk.inference.predictor import Predictions, mean_of_folds
 from imettk.inference.retrieval import Neighbours, find_neighbours, join_embeddings
 from imettk.models.heads import Outputs
 from imettk.pictures.galleries import pick_worst
@@ -244,16 +244,10 @@ def rank_test(
     """
     prepared = read_prepared(recipe, data_dir, run)
     ranker, models = Ranker(recipe, prepared.table), TrainedModels(recipe, run, choose_compute(recipe))
-    total, count = np.zeros(()), 0
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for fold, test in tests:
-        if ranker.config.by == "probs":
-            total, count = total + test.merged, count + 1
-        else:
-            parts.append((test.merged_embeddings, _embed_table(models, prepared, fold)))
     if ranker.config.by == "probs":
-        ranked = ranker.by_probs((total / count).astype(np.float32))
+        ranked = ranker.by_probs(mean_of_folds(test for _, test in tests))
         return label_rows(ranker.answer(ranked, threshold_of_test(ranker, ranked, run)), ranker.names)
+    parts = [(test.merged_embeddings, _embed_table(models, prepared, fold)) for fold, test in tests]
     queries, gallery = (join_embeddings([pair[side] for pair in parts]) for side in (0, 1))
     if ranker.config.answers == "images":
         return nearest_images(ranker, queries, table.ids, gallery, prepared.table.ids)

@@ -18,6 +18,7 @@ from imettk.tasks import TASKS
 from imettk.tracking.files import sha256
 
 OOF, TEST = "oof.safetensors", "test.safetensors"
+FOLDS = "folds"  # of each row, in the values of an ensemble's OOF predictions, which have no folder for each fold
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ class Predictions:
         return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
 
 
+def mean_of_folds(parts: Iterable[Predictions]) -> np.ndarray:
+    """Return the mean of several models' predictions of the same rows, each merged over its views, float32 (N, C)."""
+    total, count = np.zeros(()), 0
+    for predictions in parts:
+        total, count = total + predictions.merged.astype(np.float64), count + 1
+    return np.asarray(total / count, np.float32)
+
+
 @torch.inference_mode()
 def predict_outputs(
     network: nn.Module,

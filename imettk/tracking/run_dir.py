@@ -104,10 +104,16 @@ class RunDir:
 
     def trained_folds(self) -> list[int]:
         """Return the folds that have a finished model, in the run folder or in an input."""
-        names = {
-            path.parent.name for root in (self.path, *self.inputs) for path in root.glob("fold*/model.safetensors")
-        }
-        return sorted(int(name[4:]) for name in names if name[4:].isdigit())
+        return list(self.fold_files("model.safetensors"))
+
+    def fold_files(self, name: str) -> dict[int, Path]:
+        """Return the file of this name of each fold that has one, in the run folder or else in the first input."""
+        files: dict[int, Path] = {}
+        for root in (self.path, *self.inputs):
+            for path in root.glob(f"fold*/{name}"):
+                if (number := path.parent.name[4:]).isdigit():  # folders such as `fold0-old` are copies
+                    files.setdefault(int(number), path)
+        return dict(sorted(files.items()))
 
     def model(self, fold: int) -> Path:
         """Return the path of a fold's trained model."""

@@ -25,9 +25,11 @@ from scipy.stats import rankdata
 from tiny import refused
 
 from imettk.config import fingerprint, read_recipe
+from imettk.evaluation.frames import oof_frame
 from imettk.evaluation.rules import fitter_of
 from imettk.evaluation.scoring import interval_of
 from imettk.postprocess.honest import cross_fit
+from imettk.tracking.run_dir import RunDir
 
 pytestmark = pytest.mark.usefixtures("no_charts_here")
 
@@ -103,6 +105,8 @@ def test_members_are_joined_by_id_and_blended(tmp_path, out, method, given):
     parts = [in_order(each["oof"], made.ids) for each in prepared]
     weights = given or (1, 1)
     np.testing.assert_allclose(made.merged, METHODS[method](parts, weights), rtol=1e-4, atol=1e-6)
+    folds = dict(zip(ids_of([0, 1, 2]), np.arange(ROWS) % NUM_FOLDS, strict=True))
+    assert oof_frame(recipe_of(), RunDir(out.folder))["fold"].tolist() == [folds[name] for name in made.ids]
     assert made.values["labels"] == list(LABELS) and made.values["label_groups"] == list(GROUPS)
     made = out.file("test")
     assert made.targets is None and made.ids.tolist() == sorted(TEST_IDS.tolist())
