@@ -1,10 +1,11 @@
 """`python -m imettk`, and the `imettk` command: Ctrl-C is answered in one line from the first import on."""
 
 import sys
+from collections.abc import Callable, Sequence
 
 
-def main() -> None:
-    """Import the command line and run it."""
+def main(argv: Sequence[str] | None = None, on_error: Callable[[Exception], None] | None = None) -> None:
+    """Import the command line and run it; the arguments are those of its own `main`."""
     try:
         from imettk.memory import collect_garbage_rarely, keep_freed_memory
 
@@ -14,7 +15,7 @@ def main() -> None:
 
         keep_freed_memory()
         let_idle_threads_sleep()
-        run()
+        run(argv, on_error)
     except KeyboardInterrupt:
         sys.exit("imettk: stopped")  # with code 1
 

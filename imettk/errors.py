@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import traceback
 
 # Exit codes and advice. 2: another path or other permissions help; 1: the machine has a problem.
 _PERMISSION = 2, "use a path that may be read and written, or change its permissions"
@@ -33,7 +34,20 @@ _ADVICE = {
 }
 
 
-class UserError(Exception):
+TRACEBACK = "IMETTK_TRACEBACK"  # environment: show tracebacks of errors that a user can correct, too
+
+
+class PlainError(Exception):
+    """An error whose message says it all."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows in a cell: the message alone, as on the command line."""
+        if os.environ.get(TRACEBACK):
+            return traceback.format_exception(self)
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UserError(PlainError):
     """Something outside the program has to change before it can continue; the message says what."""
 
 
@@ -76,7 +90,7 @@ class BusyError(UserError):
     """Another process is working in the same folder."""
 
 
-class PlatformError(Exception):
+class PlatformError(PlainError):
     """The platform failed or refused; the message is one line as well, but the exit code is 1: no input was wrong."""
 
 

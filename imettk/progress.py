@@ -1,7 +1,9 @@
-"""The only progress bar: tqdm in a terminal, a plain line now and then in a log."""
+"""The only progress bar: tqdm in a terminal or a notebook, a plain line now and then in a log."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, TypeVar
@@ -10,6 +12,8 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 LOG_SECONDS = 15.0  # between two lines: a kernel's log page grows with each
+# Environment: set for a command whose reader overwrites a line that begins with a carriage return by the next one.
+RELAYED = "IMETTK_RELAYED"
 
 
 class _Lines:
@@ -21,7 +25,7 @@ class _Lines:
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")
         if text:
-            self._file.write(text + "\n")
+            self._file.write(("\r" if RELAYED in os.environ else "") + text + "\n")
 
     def flush(self) -> None:
         self._file.flush()
@@ -31,7 +35,12 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
     """Return a bar from `done` to `total` (None if unknown); `set_postfix` adds values to it, `update` moves it."""
     if sys.stderr.isatty():
         return tqdm(desc=what, total=total, initial=done, unit=unit, dynamic_ncols=True, disable=hidden)
+    if in_notebook() and importlib.util.find_spec("ipywidgets") is not None:  # which tqdm's bar there is drawn with
+        from tqdm.auto import tqdm as widget
+
+        return widget(desc=what, total=total, initial=done, unit=unit, disable=hidden)
     lines: Any = _Lines(sys.stderr)
+    seconds = 1.0 if RELAYED in os.environ else LOG_SECONDS
     return tqdm(
         desc=what,
         total=total,
@@ -39,11 +48,17 @@ def progress_bar(what: str, *, total: int | None, done: int = 0, unit: str = "it
         unit=unit,
         ncols=110,
         file=lines,
-        mininterval=LOG_SECONDS,
-        maxinterval=LOG_SECONDS,
+        mininterval=seconds,
+        maxinterval=seconds,
         ascii=" #",
         disable=hidden,
     )
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook, whose cells can show more than lines."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", bool)()
+    return hasattr(shell, "kernel")
 
 
 def with_bar(items: Iterable[Item], what: str, *, total: int, unit: str, hidden: bool = False) -> Iterator[Item]:

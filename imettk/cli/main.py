@@ -8,38 +8,33 @@ from __future__ import annotations
 
 import argparse
 import os
-import select
 import sys
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from imettk.cli.ending import end_with, leave
 from imettk.cli.options import COMMANDS, make_parser, split_overrides
-from imettk.config import EXIT_OUT_OF_MEMORY, SESSION_START, Recipe
+from imettk.config import SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
 from imettk.config.overrides import apply_overrides
-from imettk.config.own import describe
-from imettk.errors import (
-    ConfigError,
-    DistributedOutOfMemoryError,
-    MissingFileError,
-    PlatformError,
-    UserError,
-    describe_fault,
-)
+from imettk.errors import ConfigError, MissingFileError
 from imettk.recipes import RECIPES, load_recipe
 from imettk.tracking.pseudo_files import locate_pseudo
 from imettk.tracking.recipe_file import recall_source
 from imettk.tracking.run_dir import RunDir
 
 STARTED = time.monotonic()
-TRACEBACK = "IMETTK_TRACEBACK"  # environment
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the `imettk` command: the entry point of the package."""
+def main(argv: Sequence[str] | None = None, on_error: Callable[[Exception], None] | None = None) -> None:
+    """Run the `imettk` command.
+
+    Args:
+        argv: the words behind `imettk`; None takes those of this process.
+        on_error: is given the error of a command that fails, before it is printed.
+    """
     try:
         try:
             _run(sys.argv[1:] if argv is None else list(argv))
@@ -48,62 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if "WORLD_SIZE" in os.environ:
             # Everything is written. At Python's normal exit the threads of torch's connections may crash one of several
             # processes, which the launcher would take for a failure.
-            _leave(0)
-    except KeyboardInterrupt:
-        print("imettk: stopped", file=sys.stderr)
-        _leave(1)
-    except Exception as error:
-        _end(error)
-
-
-def _end(error: Exception) -> None:
-    """Print an error as one line, and exit with its code; raise a bug again."""
-    if isinstance(error, BrokenPipeError) and _is_pipe_closed():
-        _leave(1)
-    fault = _describe(error)
-    if fault is None and "WORLD_SIZE" not in os.environ:
-        raise error
-    text, code = fault or ("", 1)  # a bug in one of several processes: its traceback, but no normal exit
-    if os.environ.get(TRACEBACK) or not text:
-        traceback.print_exception(error)
-    if text:
-        print(f"imettk: {text}", file=sys.stderr)
-    _leave(code)
-
-
-def _describe(error: Exception) -> tuple[str, int] | None:
-    """Return message and exit code of an error; None for a bug."""
-    if isinstance(error, UserError):
-        return str(error), EXIT_OUT_OF_MEMORY if isinstance(error, DistributedOutOfMemoryError) else 2
-    if isinstance(error, PlatformError):
-        return str(error), 1
-    if (fault := describe_fault(error)) is not None:
-        return fault
-    in_own_code = describe(error)
-    return None if in_own_code is None else (in_own_code, 2)
-
-
-def _is_pipe_closed() -> bool:
-    """Return whether the reader of our output has exited, as in `imettk ... | head`; if so, discard further output."""
-    if not hasattr(select, "poll"):  # Windows
-        return True
-    is_closed = False
-    for number in (1, 2):
-        poll = select.poll()
-        poll.register(number, select.POLLOUT)
-        if any(event & select.POLLERR for _, event in poll.poll(0)):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            is_closed = True
-    return is_closed
-
-
-def _leave(code: int) -> None:
-    """Exit with this code."""
-    if "WORLD_SIZE" in os.environ:  # one of several processes: a normal exit could wait for its peers
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+            leave(0)
+    except (KeyboardInterrupt, Exception) as error:
+        if on_error is not None and isinstance(error, Exception):
+            on_error(error)
+        end_with(error)
 
 
 def _run(argv: list[str]) -> None:

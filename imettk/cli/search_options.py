@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
+
+from imettk.config import duration
 
 
 def add_try(search: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_try(search: argparse.ArgumentParser) -> None:
         help="judge the candidates after a quarter and a half of their steps, and go on with the better half",
     )
     search.add_argument(
-        "--budget", type=seconds, metavar="TIME", help="stop in time, as in 90s, 45m or 6h (default: the session's)"
+        "--budget", type=duration, metavar="TIME", help="stop in time, as in 90s, 45m or 6h (default: the session's)"
     )
 
 
@@ -56,11 +57,3 @@ def add_pseudo(pseudo: argparse.ArgumentParser) -> None:
         help="with --rounds: how often each pseudo-labelled row comes in an epoch (default: 1, less where these rows "
         "would outnumber the table's)",
     )
-
-
-def seconds(text: str) -> float:
-    """Parse a duration such as `90s`, `45m` or `6h` for argparse; raise ValueError for any other text."""
-    number = float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}.get(text[-1:], math.nan)
-    if not 0 < number < math.inf:
-        raise ValueError
-    return number

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from imettk.data.source import ImageSource
 from imettk.errors import DataError, MissingFileError
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.pictures import Album
+from imettk.evaluation.rules import merge_outputs
 from imettk.experiment.predictions import TrainedModels, evaluate
 from imettk.experiment.prepared import ImageRows, choose_compute, trained_folds
 from imettk.experiment.scaling import read_scale, unscale
@@ -25,10 +28,36 @@ from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
 
 
-def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path], *, fold: int | None) -> None:
-    """Print the answer to each picture; if neighbours decide, also draw the nearest known images in `nearest.png`.
+class ImageAnswers(NamedTuple):
+    """Answers to pictures.
 
-    Pictures that cannot be read are named, and get no answer.
+    Attributes:
+        names: of all pictures, str (N,).
+        rows: those that could be read, int64 (M,).
+        texts: their answers, (M,).
+        outputs: their predictions, the mean over folds and views, float (M, O).
+        labels: raw names, (C,).
+    """
+
+    names: np.ndarray
+    rows: np.ndarray
+    texts: list[str]
+    outputs: np.ndarray
+    labels: tuple[str, ...]
+
+
+def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path], *, fold: int | None) -> None:
+    """Print the answer to each picture; errors and arguments are those of `answer_images`."""
+    answers = answer_images(recipe, data_dir, run, images, fold=fold)
+    texts = dict(zip(answers.rows.tolist(), answers.texts, strict=True))
+    for row, name in enumerate(answers.names):
+        say(f"{name}: {texts.get(row, 'cannot be read')}")
+
+
+def answer_images(
+    recipe: Recipe, data_dir: Path, run: RunDir, images: Sequence[Path], *, fold: int | None
+) -> ImageAnswers:
+    """Answer pictures; if neighbours decide, also draw the nearest known images in `nearest.png`.
 
     Args:
         images: files, folders of files, or images in a container as `FILE/MEMBER`; an image with a file for each
@@ -56,12 +85,10 @@ def infer_images(recipe: Recipe, data_dir: Path, run: RunDir, images: list[Path]
     if not len(readable):
         raise DataError(f"--images: {source.unread()} cannot be read")
     texts = answerer.answer(outputs_of_folds, readable, Album(table, source))
-    answers = dict(zip(readable.tolist(), texts, strict=True))
-    for row, name in enumerate(table.ids):
-        say(f"{name}: {answers.get(row, 'cannot be read')}")
+    return ImageAnswers(table.ids, readable, texts, merge_outputs(recipe, outputs_of_folds, readable), labels)
 
 
-def _files(images: list[Path]) -> list[Path]:
+def _files(images: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in images:
         if path.is_dir():

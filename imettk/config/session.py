@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,3 +71,11 @@ class SessionConfig(Section):
             "False with `compile`, which decides by itself what is computed again",
         )
         self._require(self.num_threads is None or self.num_threads >= 1, "num_threads", "at least 1, or none")
+
+
+def duration(text: str) -> float:
+    """Parse a duration such as `90s`, `45m` or `6h`, in seconds; raise ValueError for any other text."""
+    number = float(text[:-1]) * {"s": 1, "m": 60, "h": 3600}.get(text[-1:], math.nan)
+    if not 0 < number < math.inf:
+        raise ValueError
+    return number

@@ -189,10 +189,20 @@ def _frame(
         raise MismatchError(
             "the recipe ranks by neighbours, so its predictions are embeddings, without a column for each label"
         )
+    return _join(first, label_frame(task, outputs, labels), last or {})
+
+
+def label_frame(task: Task, outputs: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """Return a column for each label with its probability, or for each target with its value.
+
+    Args:
+        outputs: of the network, float32 (N, O).
+        labels: raw names, (C,).
+    """
     if outputs.shape[1] != len(labels):
         # In float64 the differences of cumulative probabilities lose nothing: `import` gets the same outputs back.
         outputs = task.label_probs(outputs.astype(np.float64))
-    return _join(first, pd.DataFrame(outputs, columns=label_columns(labels)), last or {})
+    return pd.DataFrame(outputs, columns=label_columns(labels))
 
 
 def _join(

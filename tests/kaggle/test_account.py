@@ -74,7 +74,7 @@ def test_a_preflight_shows_the_state_of_its_session(preflight_box, monkeypatch, 
 def test_after_ctrl_c_the_session_goes_on_and_the_same_command_waits_again(preflight_box, monkeypatch, capsys):
     event = hold(preflight_box, monkeypatch, stop)
     preflight_box.processing_polls = 0
-    monkeypatch.setattr("imettk.cli.main._leave", leave)
+    monkeypatch.setattr("imettk.cli.ending.leave", leave)
     command(*PREFLIGHT, code=1)
     text = capsys.readouterr().out
     hints = re.findall(r"`imettk kaggle (.*?)`", text.splitlines()[-1])
@@ -97,7 +97,7 @@ def test_after_ctrl_c_the_session_goes_on_and_the_same_command_waits_again(prefl
 def test_a_second_preflight_is_not_pushed_beside_a_running_one(preflight_box, monkeypatch, capsys, other):
     event = hold(preflight_box, monkeypatch, stop)
     preflight_box.processing_polls = 0
-    monkeypatch.setattr("imettk.cli.main._leave", leave)
+    monkeypatch.setattr("imettk.cli.ending.leave", leave)
     command(*PREFLIGHT, code=1)
     words = ["--stages.0.num-epochs", "3"] if other == "recipe" else ["--run-dir", "runs/other"]
     command(*PREFLIGHT, *words, code=2)

@@ -238,8 +238,8 @@ def test_ctrl_c_prints_what_remains_and_which_command_continues(submitting, monk
     box.score_polls = 3
     if moment == "the answer":
         box.faults.add("CreateSubmission", Fault(500, after=True))
-    with pytest.raises(SystemExit):  # the command line exits: see `cli.main._leave`
-        monkeypatch.setattr("imettk.cli.main._leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    with pytest.raises(SystemExit):  # the command line exits: see `cli.ending.leave`
+        monkeypatch.setattr("imettk.cli.ending.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
         main(["kaggle", "submit", "cells", str(path)])
     text = capsys.readouterr().out
     hint = "--list cells`" if moment == "the answer" else "stands whatever happens here: `imettk kaggle submit"

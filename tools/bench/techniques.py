@@ -129,6 +129,10 @@ def small_then_large(stage: StageConfig) -> tuple[StageConfig, ...]:
     )
 
 
+FROZEN = stage_with(freeze_batchnorm=True)
+TWO_LEVELS = model_with(head="pooled", pool="average", last_levels=2)
+AFFINE = stage_with(augmentation="affine")
+CROPS = stage_with(augmentation="none", transforms=("RandomResizedCrop(scale=(0.6, 1), p=1)", "HorizontalFlip(p=0.5)"))
 TECHNIQUES: dict[str, Change] = {
     PLAIN: lambda recipe: recipe,
     "another seed": train_with(seed=1),
@@ -136,7 +140,7 @@ TECHNIQUES: dict[str, Change] = {
     "label smoothing 0.1 by class": stage_with(label_smoothing=0.1, smoothing_by="counts"),
     "class weights, square root": stage_with(class_weights="sqrt"),
     "class weights, effective number": stage_with(class_weights="effective"),
-    "frozen BatchNorm": stage_with(freeze_batchnorm=True),
+    "frozen BatchNorm": FROZEN,
     "linear probe, then fine-tuning": stages_from(lambda stage: probe_then_tune(stage, layer_groups=1, lr=3e-3)),
     "layer decay 0.7, 4 groups": both(model_with(layer_groups=4), stage_with(layer_decay=0.7)),
     "layer decay 0.9 by block": both(model_with(layer_groups=0), stage_with(layer_decay=0.9)),
@@ -147,7 +151,7 @@ TECHNIQUES: dict[str, Change] = {
     "head pooled, average and maximum": model_with(head="pooled"),
     "head pooled, GeM": model_with(head="pooled", pool="gem"),
     "head pooled, attention": model_with(head="pooled", pool="attention"),
-    "head pooled, the last 2 levels": model_with(head="pooled", pool="average", last_levels=2),
+    "head pooled, the last 2 levels": TWO_LEVELS,
     "averaged weights (EMA 0.98)": train_with(ema_decay=0.98),
     "mean of the last 3 validations": train_with(average_last=3),
     "SWA, 3 cycles": both(stage_with(num_cycles=3), train_with(average_last=3)),
@@ -161,13 +165,11 @@ TECHNIQUES: dict[str, Change] = {
     "MixUp 0.2": stage_with(mixup=0.2),
     "CutMix 1.0, half of the batches": stage_with(cutmix=1.0, mix_share=0.5),
     "random erasing 0.25": stage_with(erasing=0.25),
-    "augmentation affine": stage_with(augmentation="affine"),
+    "augmentation affine": AFFINE,
     "augmentation RandAugment": stage_with(augmentation="randaugment"),
     "augmentation AugMix": stage_with(augmentation="augmix"),
     "augmentation GridMask": stage_with(augmentation="gridmask"),
-    "crops by a list of transforms": stage_with(
-        augmentation="none", transforms=("RandomResizedCrop(scale=(0.6, 1), p=1)", "HorizontalFlip(p=0.5)")
-    ),
+    "crops by a list of transforms": CROPS,
     "mosaic, a quarter of the batches": stage_with(mosaic=0.25),
     "MixUp 0.2 of other classes": stage_with(mixup=0.2, mix_classes="other"),
     "predicting at 128": lambda recipe: dataclasses.replace(
@@ -182,6 +184,10 @@ TECHNIQUES: dict[str, Change] = {
             dataclasses.replace(stage, schedule="constant", lr=(5e-4,)), batch_sizes=(16, 32, 64)
         )
     ),
+    "combined: frozen BatchNorm, 2 levels": both(FROZEN, TWO_LEVELS),
+    "combined: these and affine": both(FROZEN, TWO_LEVELS, AFFINE),
+    "combined: these and crops": both(FROZEN, TWO_LEVELS, CROPS),
+    "combined: frozen BatchNorm, affine": both(FROZEN, AFFINE),
 }
 
 
