@@ -30,7 +30,7 @@ ALLOWED = {
     "evaluation": BASE | MIDDLE | ENGINES | {"experiment"},
     "commands": BASE | MIDDLE | ENGINES | {"evaluation", "experiment", "starter", "synthetic"},
     "cli": BASE | {"commands", "kaggle", "models", "recipes", "starter", "synthetic", "tracking"},
-    "notebook": {"__main__", "commands", "config", "errors", "evaluation", "files", "progress", "recipes", "tracking"},
+    "notebook": BASE | {"commands", "evaluation", "recipes", "tracking", "__main__"},
     "__main__": {"cli", "memory", "threads"},
     "__init__": {"config", "notebook"},
 }

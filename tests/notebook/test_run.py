@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
+from pages import PAGES, block
 from safetensors.numpy import load_file
 
 import imettk
@@ -80,30 +81,36 @@ def option(name, value):
     return ["--" + name.replace("_", "-"), *values]
 
 
-def test_a_run_goes_on_where_it_was_and_shows_its_tables(digits_data, tmp_path, here, no_charts):
-    recipe = imettk.load_recipe("digits", FIELDS | {"session.limit_steps": 1})
-    run = imettk.open_run(tmp_path / "run", recipe, data=digits_data / "data")
+def test_a_run_goes_on_where_it_was_and_the_page_tells_the_truth(digits_data, tmp_path, here, no_charts, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(digits_data / "data")
+    Path("mine.py").write_text(f"import imettk\ndef recipe():\n    return imettk.load_recipe('digits', {FIELDS!r})\n")
+    run = imettk.open_run("runs/mine", "mine.py", fields={"session.limit_steps": 1})
     run.prepare()
     assert run.status.state.tolist() == ["new", "new"] and run.status.step.tolist() == [0, 0]
     first = run.train(fold=0)
     assert first.state[0] == "paused" and first.step[0] == 1 and first.reason[0] == "step limit of the session"
-    assert repr(run) == f"<Run {tmp_path / 'run'}: digits, 0 of 2 folds trained>"
-    run.recipe = replace(recipe, session=replace(recipe.session, limit_steps=None))
-    again = run.train(fold=0)
-    assert again.state.tolist() == ["done", "new"] and again.sessions[0] == 2 and again.step[0] == again.num_steps[0]
+    assert repr(run) == f"<Run {Path('runs/mine')}: digits, 0 of 2 folds trained>"
     with pytest.raises(MissingFileError, match="run `validate` first"):
         _ = run.scores
-    scores = run.validate()
-    assert run.scores["oof"] == scores["oof"] and not math.isnan(scores["oof"])
-    submission = run.infer(answers=digits_data / "answers.csv")
-    sample = pd.read_csv(digits_data / "data" / "sample_submission.csv", dtype=str)
-    assert submission["id"].tolist() == sample["id"].tolist() and "test" in run.scores
-    assert run.folds["fold"].isin([0, 1]).all() and run.oof["fold"].unique().tolist() == [0]
-    assert list(run.test)[1:] == [name for name in run.oof if name not in ("id", "fold") and ":" not in name]
-    page = run.report()
-    assert "<iframe" in page._repr_html_() and page.path.is_file()
+    page, names = PAGES["docs/notebooks.md"], {}
+    for title in ("notebook", "fields", "results"):
+        exec(block(page, title), names)
+    run = names["run"]
+    assert run.status.state.tolist() == ["done"] * 2 and run.status.sessions.tolist() == [2, 1]
+    assert run.status.step.tolist() == run.status.num_steps.tolist()
+    assert names["recipe"].images.image_size == (64, 64)
+    assert not math.isnan(run.validate()["oof"]) and run.infer(answers=digits_data / "answers.csv").equals(
+        run.submission
+    )
+    sample = pd.read_csv("data/sample_submission.csv", dtype=str)
+    assert run.submission["id"].tolist() == sample["id"].tolist() and "test" in run.scores
+    oof, test = names["oof"], names["test"]
+    assert sorted(oof["fold"].unique()) == [0, 1] and set(oof["id"]) == set(run.folds["id"])
+    assert list(test)[1:] == [name for name in oof if name not in ("id", "fold") and ":" not in name]
+    assert "<iframe" in run.report()._repr_html_()
     # A folder that was moved opens by itself, with the recipe that it holds.
-    assert imettk.open_run((tmp_path / "run").rename(tmp_path / "moved")).recipe.name == "digits"
+    assert imettk.open_run(Path("runs/mine").rename("moved")).recipe.name == "digits"
 
 
 def test_errors_are_those_of_the_command_line(digits_data, tmp_path, here):
