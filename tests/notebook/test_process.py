@@ -85,14 +85,22 @@ def test_an_interrupt_waits_until_the_command_has_saved_and_a_second_one_kills_i
     assert ("saved" in capsys.readouterr().out) == (what == "wait")
 
 
-def test_the_command_ends_with_the_process_that_began_it():
+def test_the_command_ends_with_the_process_that_began_it_after_saving(tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nimport imettk.notebook.child as child\n"
-        "child.main = lambda argv, report: (print('ready', flush=True), time.sleep(600))\n"
-        "child.run_child(Path('unused'), [])"
+        "import signal, sys, time\nfrom pathlib import Path\nimport imettk.notebook.child as child\n"
+        "def train(argv, report):\n"
+        "    stopped = []\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))\n"
+        "    while not stopped:\n"
+        "        print('a line', flush=True); print('a bar', file=sys.stderr)\n"
+        "        time.sleep(0.01)\n"
+        "    print('nobody reads this'); Path(argv[0]).touch()\n"
+        "child.main = train\n"
+        "child.run_child(Path('unused'), sys.argv[1:])"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"ready\n"
-    child.stdin.close()
-    assert child.wait(PATIENCE) == -signal.SIGTERM
-    child.stdout.close()
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "saved")], **pipes)
+    assert child.stdout.readline() == b"a line\n"
+    for stream in (child.stdout, child.stderr, child.stdin):  # as when the notebook's process is killed
+        stream.close()
+    assert child.wait(PATIENCE) == 0 and (tmp_path / "saved").is_file()
