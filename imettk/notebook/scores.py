@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from imettk.errors import MissingFileError
+from imettk.tracking.report import light_colours
 from imettk.tracking.report_parts import Parts
 
 
@@ -26,7 +27,8 @@ class Scores(Mapping[str, Any]):
         parts = Parts(folder, inputs)
         if not parts.scores:
             raise MissingFileError(f"{folder} has no scores: run `validate` first, which writes them")
-        self._values, self.metric, self.picture = parts.scores, parts.metric, parts.fold_scores or ""
+        self._values, self.metric = parts.scores, parts.metric
+        self.picture = parts.fold_scores or ""
         low, high = self._values.get("interval") or (None, None)
         folds = self._values["folds"]
         self.table = pd.DataFrame(
@@ -56,4 +58,5 @@ class Scores(Mapping[str, Any]):
         table = self.table.to_html(na_rep="", float_format="{:.4f}".format)
         rest = {name: value for name, value in self._values.items() if name not in ("folds", "oof", "interval")}
         details = html.escape(json.dumps(rest, indent=1))
-        return f"{table}{self.picture}<details><summary>all of scores.json</summary><pre>{details}</pre></details>"
+        picture = f'<div style="max-width: 40em; {light_colours()}">{self.picture}</div>'
+        return f"{table}{picture}<details><summary>all of scores.json</summary><pre>{details}</pre></details>"

@@ -78,14 +78,22 @@ def write_report(
     return [f"{run.name}: {fault}" if len(runs) > 1 else fault for run in runs for fault in run.faults]
 
 
+def light_colours() -> str:
+    """Return the page's CSS variables of its light theme, for a chart that stands elsewhere."""
+    return _template().partition(":root { color-scheme: light dark;")[2].partition("}")[0].strip()
+
+
+def _template() -> str:
+    # Not by path: in a kernel the package may be imported from a zip.
+    return files("imettk.tracking").joinpath(REPORT).read_text(encoding="utf-8")
+
+
 def _pages(runs: Sequence[Parts], paired: Sequence[PairedRow]) -> Iterator[bytes]:
     """Yield the page with as much content as fits `MOST_BYTES`; the last one is yielded whatever its size."""
     from jinja2 import Environment, StrictUndefined
 
-    # Not by path: in a kernel the package may be imported from a zip.
-    source = files("imettk.tracking").joinpath(REPORT).read_text(encoding="utf-8")
     rules = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = rules.from_string(source)
+    template = rules.from_string(_template())
     for pictures, labels in AMOUNTS:
         page = template.render(
             runs=runs,

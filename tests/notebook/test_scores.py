@@ -1,5 +1,7 @@
 """Scores are values, a table and a picture."""
 
+import re
+
 import pytest
 
 from imettk import Scores
@@ -13,7 +15,8 @@ def test_scores_are_those_of_the_file(reported_run):
     assert scores.table.loc["OOF", "score"] == written["oof"]
     assert scores.table["score"].tolist() == [*written["folds"].values(), written["oof"]]
     shown = scores._repr_html_()
-    assert "<svg" in shown and f"<td>{written['oof']:.4f}</td>" in shown and f"{written['oof']:.4f}" in repr(scores)
+    assert "<svg" in shown and all(f"{name}: #" in shown for name in re.findall(r"var\((--\w+)\)", shown))
+    assert f"<td>{written['oof']:.4f}</td>" in shown and f"{written['oof']:.4f}" in repr(scores)
 
 
 def test_a_folder_without_scores_says_what_writes_them(tmp_path):
