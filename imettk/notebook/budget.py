@@ -29,11 +29,9 @@ def session_words(recipe: Recipe, budget: str | float | None) -> tuple[list[str]
     start, session = _session_start(now), recipe.session
     if budget is None:
         return [], {SESSION_START: repr(start)}
-    wanted = _parse(budget)
-    end = min(now + wanted, start + session.limit_seconds)
-    if end <= now:
+    left = min(_parse(budget), start + session.limit_seconds - now)
+    if left <= 0:
         raise ConfigError(f"the session's `limit_seconds` of {session.limit_seconds:g} are over: start a new session")
-    left = end - now
     # A short budget keeps a tenth of itself free: the usual margin could be more than all of it.
     margin = min(session.margin_seconds, left / 10)
     words = ["--session.limit-seconds", repr(left), "--session.margin-seconds", repr(margin)]
