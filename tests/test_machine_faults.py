@@ -65,6 +65,7 @@ def words_of(command: str, trained: Path, data: Path) -> list[object]:
         "soup": ["--members", run, trained / "again", "--run-dir", trained / "soup"],
         "pseudo": ["--confidence", "0.5"],
         "neighbours": ["--classifier", run, "--features", run],
+        "import": ["--oof", data / "train.csv"],
         "report": [run],
         "new": ["mine", "--data", data],
         "demo": ["--run-dir", trained / "demo"],
@@ -81,7 +82,7 @@ def words_of(command: str, trained: Path, data: Path) -> list[object]:
 
 COMMANDS = [
     "prepare", "duplicates", "preflight", "train", "dry run", "validate", "infer", "ensemble", "soup",
-    "pseudo", "report", "new", "demo", "log", "kaggle pack",
+    "pseudo", "export", "report", "new", "demo", "log", "kaggle pack",
 ]  # fmt: skip
 
 

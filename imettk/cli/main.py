@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from imettk.cli import exchange
 from imettk.cli.ending import end_with, leave
 from imettk.cli.options import COMMANDS, make_parser, split_overrides
 from imettk.config import SESSION_START, Recipe
@@ -288,4 +289,5 @@ RUNNERS = {
     "soup": _soup,
     "pseudo": _pseudo,
     "neighbours": _neighbours,
+    **exchange.RUNNERS,
 }

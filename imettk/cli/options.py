@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imettk import __version__
+from imettk.cli.exchange import add_export, add_import
 from imettk.cli.kaggle_options import add_kaggle
 from imettk.cli.new_options import add_new
 from imettk.cli.search_options import add_pseudo, add_try
@@ -43,13 +44,13 @@ class Command(NamedTuple):
         purpose: its line in the help.
         add_options: adds the options that only this command has.
         takes_pseudo: whether it has `--pseudo`.
-        fold_help: the help of `--fold`.
+        fold_help: the help of `--fold`; None for commands without it.
     """
 
     purpose: str
     add_options: Callable[[argparse.ArgumentParser], None] | None = None
     takes_pseudo: bool = True
-    fold_help: str = "only this fold (default: all)"
+    fold_help: str | None = "only this fold (default: all)"
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -157,7 +158,8 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
         "--run-dir", type=Path, default=Path("runs/default"), help="folder for all results (default: %(default)s)"
     )
     parser.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier runs, only read")
-    parser.add_argument("--fold", type=int, help=command.fold_help)
+    if command.fold_help is not None:
+        parser.add_argument("--fold", type=int, help=command.fold_help)
     parser.add_argument("--fields", action="store_true", help="list the recipe's fields with their values, and exit")
     if command.takes_pseudo:
         parser.add_argument(
@@ -296,5 +298,17 @@ COMMANDS = {
         "replace a classifier's answers by the labels of near images, and find probable label errors",
         _add_neighbours_options,
         takes_pseudo=False,
+    ),
+    "export": Command(
+        "write predictions, embeddings and folds of a run as csv or parquet",
+        add_export,
+        takes_pseudo=False,
+        fold_help=None,
+    ),
+    "import": Command(
+        "score another tool's predictions as a run, which reports and ensembles take like any other",
+        add_import,
+        takes_pseudo=False,
+        fold_help=None,
     ),
 }

@@ -12,10 +12,11 @@ from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.submit import check_sample, submit
 from imettk.evaluation.units import Units
+from imettk.experiment.imported import predicted_folds
 from imettk.experiment.in_time import predict_in_time
 from imettk.experiment.known import read_known_answers
 from imettk.experiment.predictions import TrainedModels
-from imettk.experiment.prepared import ImageRows, choose_compute, open_source, trained_folds
+from imettk.experiment.prepared import ImageRows, choose_compute, open_source
 from imettk.inference.predictor import Predictions
 from imettk.progress import say
 from imettk.tracking.files import read_json, write_json
@@ -43,7 +44,7 @@ def infer(
     """
     judge = judge_of(recipe)
     judge.require_validated(run)
-    folds = trained_folds(run, fold)
+    folds = predicted_folds(run, fold)
     labelled = read_table(recipe.table, data_dir)
     # Whatever can be wrong is found before hours are spent on predictions.
     judge.require_rule(run, labelled, folds)

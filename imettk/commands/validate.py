@@ -13,7 +13,8 @@ from imettk.config import Recipe
 from imettk.errors import ConfigError
 from imettk.evaluation.judge import judge_of
 from imettk.experiment.groups import row_groups
-from imettk.experiment.prepared import Experiment, choose_compute, read_prepared, require_same_data, trained_folds
+from imettk.experiment.imported import predicted_folds
+from imettk.experiment.prepared import Experiment, choose_compute, read_prepared, require_same_data
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.tensors import read_values
@@ -34,8 +35,8 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, f
     prepared = read_prepared(recipe, data_dir, run)
     # Only here: no other command needs the groups, and those of a large table take half a second.
     prepared = replace(prepared, table=replace(prepared.table, groups=row_groups(prepared.table, run)))
-    folds = list(folds) or trained_folds(run, fold)
-    for number in folds:
+    folds = list(folds) or predicted_folds(run, fold)
+    for number in set(folds) & set(run.trained_folds()):
         require_same_data(str(run.model(number)), read_values(run.model(number)), prepared.identity)
     run.save_recipe(recipe)  # a later kernel finds this folder among its inputs by it
     if not np.isin(prepared.folds, folds).any():
@@ -51,6 +52,6 @@ def validate(recipe: Recipe, data_dir: Path, run: RunDir, *, fold: int | None, f
 def _tell_folds(recipe: Recipe, folds: list[int], *, fitted: bool) -> None:
     """Print what the scores do not cover; `fitted` says that a rule was fitted on the rows."""
     if len(folds) < recipe.folds.num_folds:
-        say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are trained; the scores are theirs")
+        say(f"note: {len(folds)} of {recipe.folds.num_folds} folds are there; the scores are theirs")
     if len(folds) == 1 and fitted:
         say("note: with one fold the rule is fitted on the rows that it is scored on")

@@ -66,7 +66,8 @@ class RuleJudge(Judge):
         pooled = units.choose(fitter, probs, row_folds)
         units.tell(pooled, fitter)
         more = {}
-        if len(recipe.predict.views) > 1:
+        views = recipe.predict.views
+        if len(views) > 1 and all(len(part.probs) == len(views) for part in predictions.values()):  # else imported
             more["views"] = self._view_scores(prepared, fitter, predictions, pooled, units)
         oof = OutOfFold(fitter, table, pooled, row_folds)
         _, answers = judge_oof(recipe, data_dir, run, oof, more=more)

@@ -7,7 +7,7 @@ run folder -> oof_frame: id, fold, a column a label, truth    test_frame: id, a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
 
 Kind = Literal["oof", "test", "gallery"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 WRITTEN_BY = {"oof": "validate", "test": "infer", "gallery": "validate"}
 ID, FOLD, TRUTH = "id", "fold", "truth"
 

@@ -21,6 +21,7 @@ from imettk.data.dataset import ImageDataset, load_batches
 from imettk.data.sample_table import SampleTable
 from imettk.data.sampling import sequential_requests
 from imettk.errors import MismatchError, TrainingError
+from imettk.experiment.imported import read_imported
 from imettk.experiment.network_check import predict_sizes, require_sizes
 from imettk.experiment.prepared import Experiment, ImageRows, load_model
 from imettk.experiment.scaling import read_scale, unscale
@@ -58,11 +59,15 @@ class TrainedModels:
     ) -> Predictions:
         """Return a fold's predictions: those in its `NAME.safetensors` if they match, else new ones, saved there.
 
+        Imported ones, of another tool, are taken as they are.
+
         Args:
             views: of TTA; None is all that the recipe has.
             until: when to stop, on `time.monotonic()`. Images that were not reached get the mean prediction of the
                 others, and the file is not written.
         """
+        if (imported := read_imported(self.run, fold, name, images)) is not None:
+            return imported
         recipe, views = self.recipe, self.recipe.predict.views if views is None else views
         values = self._identify(fold, images, views)  # before the model is read: it may be replaced meanwhile
         if (kept := self._find(fold, name, images, values)) is not None:
@@ -90,6 +95,8 @@ class TrainedModels:
 
     def find(self, fold: int, name: str, images: ImageRows, views: tuple[str, ...]) -> Predictions | None:
         """Return what a fold's `NAME.safetensors` holds, in the run folder or an input, if it fits these images."""
+        if (imported := read_imported(self.run, fold, name, images)) is not None:
+            return imported
         return self._find(fold, name, images, self._identify(fold, images, views))
 
     def _find(self, fold: int, name: str, images: ImageRows, values: dict[str, Any]) -> Predictions | None:

@@ -58,5 +58,9 @@ class Ordinal(Multiclass):
         ends = np.ones((len(probs), 1), probs.dtype), np.zeros((len(probs), 1), probs.dtype)
         return -np.diff(np.concatenate([ends[0], probs, ends[1]], axis=1), axis=1)
 
+    def outputs_of(self, label_probs: np.ndarray) -> np.ndarray:
+        reached = label_probs[:, ::-1].cumsum(1)[:, ::-1]  # the probability of each grade or a higher one
+        return np.asarray(reached[:, 1:] / reached[:, :1])  # 1 at the lowest, whatever digits the sum lacks
+
     def row_losses(self, probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return super().row_losses(self.label_probs(probs), targets)

@@ -200,6 +200,18 @@ class Task(ABC):
         """Return the probability of each label, (N, C), from the network's outputs, (N, O)."""
         return probs
 
+    def outputs_of(self, label_probs: np.ndarray) -> np.ndarray:
+        """Return the network's outputs, (N, O), that give these probabilities of labels, (N, C)."""
+        return label_probs
+
+    def exclusive_parts(self, label_groups: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the sizes of the parts of the labels whose probabilities sum to 1; () if labels are independent.
+
+        Args:
+            label_groups: group of each label, (C,).
+        """
+        return (len(label_groups),) if self.exclusive else self.parts(label_groups)
+
     def sharpen(self, probs: np.ndarray, power: float, label_groups: tuple[str, ...]) -> np.ndarray:
         """Return probabilities (N, O) raised to a power and normalised again; above 1 it makes them more certain.
 

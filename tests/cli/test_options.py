@@ -31,6 +31,7 @@ def test_every_command_has_a_parser_and_a_runner_and_some_have_kernels():
             "ensemble": ["--members", "a"],
             "soup": ["--members", "a"],
             "neighbours": ["--classifier", "a", "--features", "b"],
+            "import": ["--oof", "a"],
         }
         assert make_parser().parse_args([command, *needed.get(command, [])]).command == command
 

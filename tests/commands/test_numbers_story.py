@@ -114,6 +114,21 @@ def test_scores_are_of_answers_in_the_range_that_other_folds_have(data, runs):
     )
 
 
+def test_an_export_that_is_imported_is_the_same_run(data, runs, tmp_path):
+    run("export", "--run-dir", runs / "one", "--out", tmp_path / "first")
+    files = [word for kind in ("oof", "test") for word in (f"--{kind}", tmp_path / "first" / f"{kind}.csv")]
+    run("import", "--data", data, "--inputs", runs / "one", "--run-dir", tmp_path / "again", *files)
+    run("infer", "--data", data, "--run-dir", tmp_path / "again")
+    frame, table = pd.read_csv(tmp_path / "first" / "oof.csv"), pd.read_csv(data / "train.csv")
+    np.testing.assert_allclose(frame.filter(like="truth:"), table[list(TARGETS)], rtol=1e-6)
+    assert scores_of(tmp_path / "again")["oof"] == scores_of(runs / "one")["oof"]  # two views, each in a fold's scale
+    name = "submission.csv"
+    assert (tmp_path / "again" / name).read_bytes() == (runs / "one" / name).read_bytes()
+    run("export", "--run-dir", tmp_path / "again", "--out", tmp_path / "second")
+    for name in ("oof.csv", "test.csv", "folds.csv"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+
+
 def test_a_submission_is_the_mean_of_the_folds_in_range_in_the_samples_columns(data, runs):
     answers = pd.read_csv(runs / "one" / "submission.csv")
     rule = json.loads((runs / "one" / "rule.json").read_text())
