@@ -63,12 +63,28 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """
     if wanted != "auto":
         return getattr(torch, wanted)
+    if _has_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def fast_precisions(device: torch.device) -> list[str]:
+    """Return the names of the precisions that the hardware computes in, without those that it only emulates.
+
+    `tf32` is float32 with 10 bits of fraction, in which cuDNN's convolutions compute where the GPU has it.
+    """
+    names = ["float32"]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+        capability = torch.cuda.get_device_capability()
+        names += ["tf32"] if capability >= (8, 0) else []
+        # Before tensor cores, GPUs for games computed 64 times slower in float16 than in float32.
+        names += ["float16"] if capability >= (7, 0) else []
+    return [*names, "bfloat16"] if _has_bfloat16(device) else names
 
 
-def _cpu_has_bfloat16() -> bool:
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # Private names of torch: a name that this version lacks counts as unsupported.
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in tests)

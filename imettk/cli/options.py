@@ -92,9 +92,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
         _add_options(parser_of_command, command)
     add_new(commands.add_parser("new", help="look at a competition's folder, and write a recipe for it"))
-    doctor = commands.add_parser("doctor", help="show versions, devices, cores and disk, and what is missing")
+    doctor = commands.add_parser("doctor", help="show what this machine can do, and what is missing")
     doctor.add_argument("--telegram", action="store_true", help="also send a test message")
-    doctor.add_argument("--kaggle", action="store_true", help="also sign in to Kaggle")
+    doctor.add_argument("--kaggle", action="store_true", help="also sign in to Kaggle, and show the GPU hours left")
     weights = commands.add_parser("weights", help="download pretrained weights, for kernels without network")
     sources = "timm:NAME, timm:NAME.TAG, pretrainedmodels:NAME or hf-hub:OWNER/NAME"
     weights.add_argument("names", nargs="+", metavar="BACKBONE", help=sources)

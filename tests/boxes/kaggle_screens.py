@@ -18,7 +18,6 @@ from imettk.cli.main import main
 from imettk.kaggle import room, rounds, waiting
 from imettk.kaggle.chain_state import DONE, PAUSED, RUNNING, Chain, Job, read_chain
 from imettk.kaggle.outputs import write_output_list
-from imettk.progress import say
 from imettk.tracking.files import write_json
 
 RUN = Path("runs/kaggle")
@@ -153,8 +152,9 @@ def doctor(page: Page) -> str:
     page.box.add_login(Path("home/.kaggle/credentials.json"))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
         page.patch.delenv(name)
+    page.patch.setattr("imettk.cli.doctor.WIDTH", 1000)  # the box's paths are longer than a user's
     page.capsys.readouterr()
-    doctor_lines(say, sign_in=True)
+    doctor_lines(sign_in=True)
     return page.capsys.readouterr().out.replace(str(Path("home").resolve()), "/home/me")
 
 

@@ -124,11 +124,14 @@ def doctor(*words: str) -> int:
 
 def test_doctor_calls_the_server_only_to_sign_in(sign_in_box, home, monkeypatch, capsys):
     monkeypatch.setattr(client, "Patience", fast_patience)
-    monkeypatch.setattr(doctor_module, "PACKAGES", {})
-    monkeypatch.setattr(doctor_module, "_devices", lambda say: [])
+    monkeypatch.setattr(doctor_module, "broken_packages", dict)
+    monkeypatch.setattr(doctor_module, "_devices", lambda: ("", []))
     assert doctor() == 0 and "kaggle     no Kaggle credentials: run" in capsys.readouterr().out
     path = keep(home / "kaggle.json", json.dumps({"username": "me", "key": sign_in_box.key}))
-    assert doctor() == 0 and f"kaggle     the API key of {path}, me's\n" in capsys.readouterr().out
+    assert doctor() == 0
+    text = " ".join(capsys.readouterr().out.split())  # without the ends of its lines
+    assert f"kaggle the API key of {path}, me's; `imettk doctor --kaggle` shows the GPU hours left" in text
+    assert text.endswith("next: imettk kaggle preflight RECIPE --competition SLUG")
     assert sign_in_box.requests == []
     assert doctor("--kaggle") == 0
     assert "kaggle     signed in as me; 30.0 of 30.0 GPU hours left" in capsys.readouterr().out
