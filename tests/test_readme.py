@@ -45,8 +45,12 @@ def test_a_first_own_competition_runs_as_written(own_data, tmp_path, monkeypatch
     assert [words[:2] for words in commands] == [
         ["imettk", command] for command in ("prepare", "train", "validate", "infer")
     ]
-    for words in commands:
+    following = shlex.join(commands[0])
+    for words in commands:  # each is also what the one before it has printed
+        assert shlex.split(following) == words
         text = imettk(*words[1:]).stdout
+        following = text.partition("\nnext: ")[2]
+    assert following.startswith("submit runs/mine/submission.csv ")
     assert "24 answers, mean of 2 folds, checked" in text
     assert "--stages.0.num-epochs" in imettk("train", "mine.py", "--fields").stdout
     exec(pages.block(PAGES["docs/extending.md"], "api"), {})

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from imettk.cli.next_steps import START, say_next
 from imettk.config import SESSION_START
 from imettk.errors import DataError, UserError
-from imettk.progress import say
+from imettk.progress import HINTS, say
 from imettk.recipes.digits import digits
 from imettk.synthetic.digits import make_digits
 from imettk.tracking.files import read_json
@@ -50,6 +51,7 @@ def _run_command(arguments: list[str]) -> None:
     say(f"\n$ imettk {' '.join(arguments)}")
     # Each command is a session of its own, whose clock starts with it.
     environment = {name: value for name, value in os.environ.items() if name != SESSION_START}
+    environment[HINTS] = "0"  # the demo itself shows what follows
     done = subprocess.run([sys.executable, "-m", "imettk", *arguments], env=environment, check=False)
     if done.returncode:
         raise UserError(f"the demo stops here: `imettk {arguments[0]}` failed with code {done.returncode}, see above")
@@ -69,3 +71,4 @@ def _print_summary(run_dir: Path, seconds: dict[str, float], total: float) -> No
     say(f"{run_dir / 'submission.csv'} contains the answers, {run_dir / 'scores.json'} the scores,")
     say(f"{run_dir / 'fold0'} the model, journal and predictions of the first fold.")
     say(f"Everything on one page: {run_dir / 'report.html'}")
+    say_next(START)

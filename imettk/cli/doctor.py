@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imettk import __version__
 from imettk.cli.installed import PACKAGES, PURPOSES, broken_packages, missing_by_extra, version_of
 from imettk.cli.machine import free_space, memory, usable_cores
+from imettk.cli.next_steps import START, say_next
 from imettk.errors import DeviceError, UserError
 from imettk.progress import say
 
@@ -51,11 +52,11 @@ def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
         return 2
     if trains_on:
         say(f"everything works: train here, {trains_on}")
-        say("next: `imettk new NAME --data DIR` writes a recipe for a competition's folder; `imettk demo` plays one")
+        say_next(f"{START}; `imettk demo` plays one")
         return 0
     say("everything works; no GPU: train on Kaggle (`imettk train RECIPE --dry-run` tells the time here)")
     first = "imettk kaggle preflight RECIPE --competition SLUG" if has_credentials else "kaggle auth login"
-    say(f"next: {install_command('kaggle') if 'kaggle' in lacking else first}")
+    say_next(install_command("kaggle") if "kaggle" in lacking else first)
     return 0
 
 

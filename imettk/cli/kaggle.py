@@ -26,8 +26,10 @@ from imettk.cli.kaggle_checks import (
     pack_order,
     packed_recipe,
 )
+from imettk.cli.next_steps import chain_command, say_next
 from imettk.config import read_recipe
 from imettk.config.file_kinds import extras_of
+from imettk.config.overrides import apply_overrides
 from imettk.errors import PlatformError, UserError
 from imettk.progress import say
 from imettk.recipes import load_recipe
@@ -120,6 +122,8 @@ def _preflight(arguments: argparse.Namespace) -> int:
 
     kaggle = Kaggle()
     run_preflight(kaggle, _kernel(arguments, kaggle), arguments.run_dir)
+    _, _, *words = arguments.words  # without `kaggle preflight`, whose options are also the chain's
+    say_next(chain_command(words, apply_overrides(load_recipe(arguments.recipe), arguments.overrides)))
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from imettk.cli import exchange
 from imettk.cli.ending import end_with, leave
+from imettk.cli.next_steps import Ended, after_weights, say_next, tell_next
 from imettk.cli.options import COMMANDS, make_parser, split_overrides
 from imettk.config import SESSION_START, Recipe
 from imettk.config.fields import field_names, field_type
@@ -79,6 +80,8 @@ def _run(argv: list[str]) -> None:
             from imettk.cli.kaggle import upload_weights
 
             upload_weights(arguments.out)
+        else:
+            say_next(after_weights(arguments.out))
     elif arguments.command == "log":
         from imettk.cli.log import run_log
 
@@ -100,19 +103,20 @@ def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list
         raise MissingFileError(f"--run-dir: {arguments.run_dir} is a file, not a folder")
     run = RunDir(arguments.run_dir, arguments.inputs)
     # These work in a new run folder, which has no recipe yet: they take that of a member.
-    if arguments.command in ("ensemble", "soup", "neighbours") and not arguments.recipe:
+    name = arguments.recipe
+    if arguments.command in ("ensemble", "soup", "neighbours") and not name:
         first = arguments.classifier if arguments.command == "neighbours" else arguments.members[0]
-        arguments.recipe = str(first / "recipe.json")
-    recipe = load_recipe(arguments.recipe) if arguments.recipe else run.recipe()
-    if arguments.recipe and arguments.recipe.endswith(".json"):
-        folder = Path(arguments.recipe).parent
+        name = str(first / "recipe.json")
+    recipe = load_recipe(name) if name else run.recipe()
+    if name and name.endswith(".json"):
+        folder = Path(name).parent
         recipe = locate_pseudo(recall_source(folder, recipe), [folder])
     if arguments.fields:
         _print_fields(recipe)
         return
-    if arguments.command == "train" and arguments.processes is not None:
-        overrides = [*overrides, "--session.num-processes", str(arguments.processes)]
-    recipe = run.locate(apply_overrides(recipe, overrides))
+    counted = arguments.command == "train" and arguments.processes is not None
+    processes = ["--session.num-processes", str(arguments.processes)] if counted else []
+    recipe = run.locate(apply_overrides(recipe, [*overrides, *processes]))
     if getattr(arguments, "pseudo", None) is not None:
         from imettk.commands.pseudo_label import add_pseudo_table
 
@@ -120,6 +124,7 @@ def _run_command(arguments: argparse.Namespace, overrides: list[str], argv: list
         recipe = add_pseudo_table(recipe, arguments.pseudo, arguments.pseudo_weight, saved=saved)
     arguments.words = argv
     RUNNERS[arguments.command](arguments, recipe, run)
+    tell_next(Ended(arguments, overrides, recipe, run))
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -133,16 +138,8 @@ def _new(arguments: argparse.Namespace) -> None:
 def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     from imettk.commands.find_duplicates import duplicates
 
-    duplicates(
-        recipe,
-        arguments.data,
-        run,
-        limit=arguments.limit,
-        actions=arguments.action,
-        each_channel=arguments.each_channel,
-        features=arguments.features,
-        similarity=arguments.similarity,
-    )
+    settings = {name: getattr(arguments, name) for name in ("limit", "each_channel", "features", "similarity")}
+    duplicates(recipe, arguments.data, run, actions=arguments.action, **settings)
 
 
 def _validate(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
@@ -240,7 +237,9 @@ def _train(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:
     started = _started()
     session = recipe.session
     if (num_processes := choose_num_processes(session.num_processes, session.device)) > 1:
-        sys.exit(launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started))
+        if code := launch([sys.executable, "-m", "imettk", *arguments.words], num_processes, started=started):
+            sys.exit(code)
+        return
     from imettk.commands.train import train
 
     other_weights = arguments.resume == "weights"

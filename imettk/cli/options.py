@@ -61,7 +61,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     # Not left to `parse_known_args`, which would take the value of an unknown option for RECIPE.
     command = argv[0]
-    flags = {name: _command_parser(name).flags for name in COMMANDS}
+    flags = {name: command_parser(name).flags for name in COMMANDS}
     command_words: list[str] = []
     overrides: list[str] = []
     words = command_words
@@ -135,7 +135,7 @@ def score(text: str) -> float:
     return number
 
 
-def _command_parser(name: str) -> CommandParser:
+def command_parser(name: str) -> CommandParser:
     """Return the parser of one command by itself."""
     parser = CommandParser(prog=f"imettk {name}")
     _add_options(parser, COMMANDS[name])

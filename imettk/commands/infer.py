@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imettk.config import Recipe
+from imettk.data.asked_rows import find_row_source
 from imettk.data.table import read_answers, read_table, read_test_table
 from imettk.evaluation.judge import judge_of
 from imettk.evaluation.submit import check_sample, submit
@@ -71,6 +72,11 @@ def infer(
         name, value = judge.score_answers(labelled, asked, answers, truth, probs)
         write_json(run.path / "scores.json", (read_json(run.path / "scores.json") or {}) | {"test": value})
         say(f"  test     {name} {value:.4f}")
+
+
+def has_test_set(recipe: Recipe, data_dir: Path) -> bool:
+    """Return whether a competition's folder has test images to predict."""
+    return find_row_source(recipe.table, data_dir) is not None
 
 
 def _noted(tests: Iterator[tuple[int, Predictions]], used: list[int]) -> Iterator[tuple[int, Predictions]]:

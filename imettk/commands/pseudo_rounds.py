@@ -135,7 +135,7 @@ def pseudo_rounds(recipe: Recipe, data_dir: Path, run: RunDir, request: Request,
         if best is None or not _predict(chain, best):
             say(f"the rounds of {run.path} are paused; run the same command again to continue")
         else:
-            say(f"the best is round {best}: {chain.round(best).path}")
+            say(f"the best is round {best}: {chain.round(best).path / 'submission.csv'} is its submission")
     return chain.scored
 
 

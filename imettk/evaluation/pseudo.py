@@ -193,8 +193,6 @@ def _write(
     sure = zip(found.values["folds"], found.values["sure"], strict=True)
     counts = ", ".join(f"fold {fold}: {sum(rows)}" for fold, rows in sure)
     say(f"{folder / PSEUDO_CSV}: {len(cells)} of {len(levels)} test rows are sure ({counts})")
-    if out is None:
-        say(f"train on them in a new --run-dir, which begins with `imettk prepare RECIPE --pseudo {run.path}`")
 
 
 def _read_folds(run: RunDir) -> tuple[list[int], list[Predictions]]:

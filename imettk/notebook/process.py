@@ -20,7 +20,7 @@ from typing import IO
 
 from imettk import errors
 from imettk.notebook.cell import Cell
-from imettk.progress import RELAYED
+from imettk.progress import HINTS, RELAYED
 
 OWN = "imettk: "  # begins the line with which a command says its error
 Line = tuple[bool, str] | None  # whether it is of stderr, and the text; None at the end of a stream
@@ -67,6 +67,7 @@ def _environment(cell: Cell) -> dict[str, str]:
     # A notebook may have found the package by `sys.path` alone.
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    variables[HINTS] = "0"  # they name commands of the command line
     return os.environ | variables | ({RELAYED: "1"} if cell.overwrites else {})
 
 

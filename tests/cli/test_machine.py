@@ -1,4 +1,4 @@
-"""What a process may use, by files of Linux as containers have them."""
+"""Cores and memory that a process may use, by files of Linux as containers have them."""
 
 import os
 from pathlib import Path

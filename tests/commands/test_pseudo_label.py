@@ -102,7 +102,7 @@ def test_each_fold_has_its_own_targets_and_its_own_sure_rows(made, capsys, confi
     text = capsys.readouterr().out
     counts = f"(fold 0: {sure[0].sum()}, fold 2: {sure[2].sum()})"
     assert f"pseudo.csv: {len(rows)} of 40 test rows are sure {counts}" in text
-    assert f"`imettk prepare RECIPE --pseudo {folder}`" in text
+    assert text.endswith(f"next: imettk prepare {folder}/recipe.json --run-dir {folder}-pseudo --pseudo {folder}\n")
 
 
 def test_a_share_of_each_label_and_a_power(made):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -282,6 +283,8 @@ def test_two_processes_pause_on_sigterm_with_code_0_and_one_goes_on(prepared, fo
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(PATIENCE) == 0, process.stdout + process.stderr
     assert status(tmp_path)["reason"] == "received SIGTERM"
+    (following,) = [line for line in process.stdout.splitlines() if line.startswith("next: ")]
+    assert shlex.split(following)[1:] == ["imettk", *map(str, words)]  # not that of each process
     step = status(tmp_path)["step"]
     train(prepared, tmp_path, "--stages.1.num-epochs", 4000, "--session.limit-steps", 5)
     assert status(tmp_path)["step"] == step + 5
