@@ -29,7 +29,7 @@ def test_every_imported_library_is_declared():
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.partition(".")[0])
-    modules -= {*sys.stdlib_module_names, "imettk", "kaggle_secrets"}  # the last exists only in Kaggle's notebooks
+    modules -= {*sys.stdlib_module_names, "imettk", "IPython", "kaggle_secrets"}  # the last two: only in notebooks
     declared = {plain(name) for name in re.findall(r'"([\w.-]+)(?:[<>=][^"]*)?"', (PROJECT / "setup.py").read_text())}
     distributions = packages_distributions()
     undeclared = {name for name in modules if not set(map(plain, distributions.get(name, []))) & declared}
