@@ -247,6 +247,17 @@ def _after_neighbours(ended: Ended) -> str | None:
     return _submission(ended.run.path) if ended.has("submission.csv") else None
 
 
+def _after_import(ended: Ended) -> str:
+    """Return the ensemble with the run whose folds the other tool has trained on, if there is one."""
+    folder = ended.run.path
+    beside = [path for path in ended.run.inputs if (path / "scores.json").is_file()]
+    if not beside:
+        return _report(folder)
+    members = [str(beside[0]), str(folder)]
+    words = ["--members", *members, *ended.option("--data"), "--run-dir", _new_folder(folder, "ensemble")]
+    return shlex.join(["imettk", "ensemble", *words])
+
+
 def _new_folder(folder: Path, suffix: str) -> str:
     """Return the name of a folder beside this one that does not exist yet."""
     name, number = f"{folder}-{suffix}", 2
@@ -267,4 +278,6 @@ NEXT: dict[str, Callable[[Ended], str | None]] = {
     "soup": _after_soup,
     "pseudo": _after_pseudo,
     "neighbours": _after_neighbours,
+    "export": lambda ended: None,  # its files are for other tools
+    "import": _after_import,
 }

@@ -54,6 +54,16 @@ def lay(files: list[str]) -> None:
             "imettk train digits --run-dir r --data d --images.image-size 32 32",
         ),
         (
+            ["a/scores.json", "a/recipe.json"],
+            "import digits --inputs a --run-dir r --data d --oof oof.csv",
+            "imettk ensemble --members a r --data d --run-dir r-ensemble",
+        ),
+        (
+            [],
+            "import digits --run-dir r --oof oof.csv",
+            "open r/report.html in a browser",
+        ),
+        (
             [],
             "prepare digits --show-augmentation flips --run-dir=r",
             "imettk prepare digits --run-dir r",
