@@ -119,6 +119,7 @@ class Chain:
         expected_sessions, expected_hours: all sessions, and their GPU hours, as measured by a preflight; 0 if there was
             none.
         stopped: why the chain stopped early; "" if it did not.
+        notebook: whether its kernels are notebooks instead of scripts.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Chain:
     machine: str = GPU
     described: dict[str, Any] = field(default_factory=dict)
     seconds_a_fold: float = 0.0
+    notebook: bool = False
 
     def of(self, command: str, fold: int | None = None) -> list[Job]:
         """Return the sessions of a command (and fold), in order."""
@@ -267,6 +269,7 @@ class Chain:
             push=job.push,
             after=tuple(by_slug[slug].push for slug in job.after),
             limit_seconds=limit,
+            notebook=self.notebook,
         )
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Inside a kernel: find what is mounted, install offline, and run one command with its lines shown as they come."""
+"""Inside a kernel: find what is mounted, install offline, and run one command with its lines shown as they come.
+
+A notebook that people fork has the same session opened, and then calls imettk from its own cells.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imettk.config import SESSION_START
 from imettk.errors import DeviceError, UserError, describe_fault
@@ -21,6 +25,7 @@ from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
 from imettk.kaggle.publish import MANIFEST as MODELS
 from imettk.kaggle.publish import unfold_models
+from imettk.tracking.pseudo_files import copy_file
 
 _FAULT = "fault: "
 _LOOK = f"""
@@ -30,6 +35,7 @@ fault = unsupported_gpu() if torch.cuda.is_available() else "torch sees no GPU, 
 if fault:
     print({_FAULT!r} + fault)
 """
+MODEL = "model.safetensors"  # a fold's finished weights
 SITE = "imettk-site"  # the wheels are installed outside the folder that the platform keeps as output
 
 
@@ -56,8 +62,74 @@ class Order:
     after: Sequence[str] = ()
 
 
-# Every kernel's text calls this function by its name and keywords, with `Order` by position. A chain stays with the
-# pack that it began with, so a newer imettk writes texts that import an older pack: neither may change.
+@dataclass(frozen=True)
+class Session:
+    """A session whose sources have been found and whose libraries are installed.
+
+    Attributes:
+        root: `/kaggle`.
+        started: when the kernel started, on `time.monotonic()`.
+        recipe: the name or the path of the recipe.
+        data: the folder with the data.
+        inputs: the outputs of earlier sessions, and published models.
+        site: the folder with the libraries from the pack.
+    """
+
+    order: Order
+    root: Path
+    started: float
+    recipe: str
+    data: Path
+    inputs: tuple[Path, ...]
+    site: Path
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder, which the platform keeps as output."""
+        return self.root / "working"
+
+    def resolve(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a recipe's fields with each `input:SLUG` and `kaggle-model:...` replaced by its path."""
+
+        def path_of(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return type(value)(path_of(item) for item in value)
+            return resolve([value], self.root)[0] if isinstance(value, str) else value
+
+        return {name: path_of(value) for name, value in fields.items()}
+
+    def keep_models(self) -> None:
+        """Copy the folds that earlier sessions have finished into the run folder, without their checkpoints."""
+        for folder in self.inputs:
+            for model in sorted(folder.glob(f"fold*/{MODEL}")):
+                own = self.run_dir / model.parent.name
+                if (own / MODEL).is_file():
+                    continue
+                own.mkdir(exist_ok=True)
+                others = [path for path in model.parent.iterdir() if path.is_file() and path.name != MODEL]
+                for path in [*others, model]:  # the model last: with it the fold counts as finished
+                    copy_file(path, own / path.name)
+
+    def close(self) -> None:
+        """List the output with its hashes, by which `imettk kaggle pull` verifies it."""
+        _leave_list(self.order, self.run_dir, self.started, 0)
+
+
+# Every kernel's text calls this function and the next by their names and keywords, with `Order` by position. A chain
+# stays with the pack that it began with, so a newer imettk writes texts that import an older pack: neither may change.
+def open_session(order: Order, *, root: Path, pack: Path, code: Path, started: float) -> Session:
+    """Prepare this process for calls of imettk in a notebook; arguments as in `run_stage`.
+
+    Raises:
+        UserError: something is not attached, damaged, or does not fit.
+    """
+    _leave_list(order, root / "working", started, None)
+    session, environment = _open(order, root, pack, code, started)
+    sys.path.insert(1, str(session.site))  # behind imettk itself, before older libraries of the image
+    os.environ |= environment  # for the processes of several GPUs
+    return session
+
+
 def run_stage(order: Order, *, root: Path, pack: Path, code: Path, started: float) -> int:
     """Run one command as a kernel, and return the kernel's exit code.
 
@@ -105,21 +177,46 @@ def _print_fault(error: BaseException) -> int:
 
 def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> int:
     """Prepare the session, run the command, and return its exit code."""
+    session, environment = _open(order, root, pack, code, started)
+    command = [sys.executable, "-u", "-m", "imettk", order.command, session.recipe]
+    command += ["--data", str(session.data), "--run-dir", str(session.run_dir)]
+    command += ["--inputs", *map(str, session.inputs)] if session.inputs else []
+    command += resolve(order.arguments, root)
+    print("$", shlex.join(command), flush=True)
+    return _call(command, os.environ | environment)
+
+
+def _open(order: Order, root: Path, pack: Path, code: Path, started: float) -> tuple[Session, dict[str, str]]:
+    """Find the sources of a session, install the pack's libraries, and return the variables that its processes need."""
     data = find_mount(root, order.competition)
     recipe = str(pack / order.recipe) if order.recipe.endswith(".py") else order.recipe
     site = _install(check_pack(pack, wanted=order.pack), root)
     if faults := missing_libraries(pack, site):
         raise UserError(f"this image lacks {', '.join(faults)}: pin the image with which it worked")
-    inputs = [*find_outputs(root, order.after), *_unfold(root)]
-    command = [sys.executable, "-u", "-m", "imettk", order.command, recipe]
-    command += ["--data", str(data), "--run-dir", str(root / "working")]
-    command += (["--inputs", *map(str, inputs)] if inputs else []) + resolve(order.arguments, root)
+    inputs = (*find_outputs(root, order.after), *_unfold(root))
     paths = [str(code), str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
-    _check_accelerator(order, environment)
-    print("$", shlex.join(command), flush=True)
+    environment = {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
+    _check_accelerator(order, os.environ | environment)
+    return Session(order, root, started, recipe, data, inputs, site), environment
+
+
+def _call(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command with its lines shown as they come, and return its exit code."""
     # Not through delegator: with block=True it shows no line before the command ends, after nine silent hours.
-    return subprocess.run(command, env=environment, check=False).returncode
+    if "ipykernel" not in sys.modules:
+        return subprocess.run(command, env=environment, check=False).returncode
+    # A notebook shows what Python prints; what a process writes by itself may get lost.
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+        except KeyboardInterrupt:  # it reaches the command as well, which saves and ends
+            print(process.stdout.read(), end="", flush=True)
+            raise
+    return process.returncode
 
 
 def _check_accelerator(order: Order, environment: Mapping[str, str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from imettk.errors import UserError
+from imettk.kaggle.cells import SUFFIX, code_cell, literal, markdown_cell, setting_in, to_notebook
 from imettk.kaggle.names import check_reference
 
 COMMANDS = {  # the commands that a kernel can run, and the first line of its script
@@ -32,8 +31,7 @@ MACHINES = (
 )
 ANY = "any:"  # prefix of a name that is not listed here
 
-_TEXT = '''"""{purpose}"""
-
+_IMPORTS = """
 import os
 import sys
 import time
@@ -43,45 +41,45 @@ STARTED = time.monotonic()  # the session's clock starts here
 
 RECIPE = {recipe}  # a built-in recipe, or the name of a .py file in the pack
 COMPETITION = {competition}  # the folder with the data, a competition or a dataset
-ARGUMENTS: list[str] = {arguments}  # options of `imettk {command}`
+"""
+_ORDERED = """ARGUMENTS: list[str] = {arguments}  # options of `imettk {command}`
 PACK = {pack}  # the hash that `imettk kaggle pack` prints; "" accepts any pack
 PUSH = {push}  # the push that wrote this text, repeated in its output
 AFTER: list[str] = {after}  # the pushes whose outputs are inputs; empty for every output that is attached
-
+"""
+FIND_PACK = """
 ROOT = Path(os.environ.get("IMETTK_KAGGLE_ROOT", "/kaggle"))
 MANIFEST = "imettk-pack.json"
-manifests = sorted([*ROOT.glob(f"input/*/{{MANIFEST}}"), *ROOT.glob(f"input/datasets/*/*/{{MANIFEST}}")])
+manifests = sorted([*ROOT.glob(f"input/*/{MANIFEST}"), *ROOT.glob(f"input/datasets/*/*/{MANIFEST}")])
 if len(manifests) != 1:
-    sys.exit(f"imettk: {{len(manifests)}} packs under {{ROOT / 'input'}}: attach the dataset imettk-pack, once")
+    sys.exit(f"imettk: {len(manifests)} packs under {ROOT / 'input'}: attach the dataset imettk-pack, once")
 pack = manifests[0].parent
 # The platform may unpack the zip, into a folder with the archive's name or without one.
 code = next(
     path for path in (pack / "imettk.zip", pack / "imettk", pack) if path.is_file() or (path / "imettk").is_dir()
 )
 sys.path.insert(0, str(code))
-
+"""
+_RUN = """
 from imettk.kaggle.environment import Order, run_stage  # noqa: E402 (on the path only now)
 
 order = Order("{command}", RECIPE, COMPETITION, ARGUMENTS, PACK, PUSH, AFTER)
-sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))
-'''
+"""
+_EXIT = "sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))\n"
+# Not sys.exit(0), which a notebook takes for an error.
+_RAISE = """if status := run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED):
+    sys.exit(f"imettk: {command} ended with code {{status}}")
+"""
 
 
-def _literal(text: str) -> str:
-    """Return a string as a Python literal in ASCII; JSON would write a character beyond 16 bits as two halves."""
-    letters = (json.dumps(letter)[1:-1] if ord(letter) < 1 << 16 else f"\\U{ord(letter):08x}" for letter in text)
-    return f'"{"".join(letters)}"'
-
-
-def _literals(texts: Sequence[str]) -> str:
-    """Return strings as the Python literal of a list."""
-    return f"[{', '.join(map(_literal, texts))}]"
+def settings_text(recipe: str, competition: str) -> str:
+    """Return the first lines of every kernel: its imports, its start, and constants for what it runs."""
+    return _IMPORTS.format(recipe=literal(recipe), competition=literal(competition))
 
 
 def push_in(text: str) -> str:
     """Return the push that wrote a kernel's text; "" if it is not a kernel of imettk."""
-    match = re.search(r'^PUSH = "(\w*)"', text, re.MULTILINE)
-    return match[1] if match else ""
+    return setting_in(text, "PUSH")
 
 
 def check_machine(name: str) -> str:
@@ -121,6 +119,7 @@ class Kernel:
         push: a random word by which a kernel whose answer was lost, and every output, are recognised.
         after: the pushes whose outputs are its inputs.
         limit_seconds: the limit after which the platform kills the session; None for the platform's own.
+        notebook: whether its text is a notebook instead of a script; it does the same.
     """
 
     reference: str
@@ -139,6 +138,7 @@ class Kernel:
     push: str = ""
     after: tuple[str, ...] = ()
     limit_seconds: int | None = None
+    notebook: bool = False
 
     def __post_init__(self) -> None:
         check_reference(self.reference)
@@ -148,27 +148,40 @@ class Kernel:
         """The title, from which the platform derives the slug."""
         return self.reference.partition("/")[2].replace("-", " ")
 
+    @property
+    def kind(self) -> str:
+        """The platform's name for the type of its text."""
+        return "notebook" if self.notebook else "script"
+
     def text(self) -> str:
-        """Return the script, which is short and the same for all commands: it has no imettk until it finds the pack."""
-        return _TEXT.format(
-            purpose=COMMANDS[self.command],
+        """Return the script or notebook: short, and without imettk until it finds the pack."""
+        settings = settings_text(self.recipe, self.competition) + _ORDERED.format(
             command=self.command,
-            recipe=_literal(self.recipe),
-            competition=_literal(self.competition),
-            arguments=_literals(self.arguments),
-            pack=_literal(self.pack),
-            push=_literal(self.push),
-            after=_literals(self.after),
+            arguments=literal(list(self.arguments)),
+            pack=literal(self.pack),
+            push=literal(self.push),
+            after=literal(list(self.after)),
         )
+        run = _RUN.format(command=self.command)
+        if not self.notebook:
+            return f'"""{COMMANDS[self.command]}"""\n{settings}{FIND_PACK}{run}{_EXIT}'
+        title = f"# {self.title}\n\n{COMMANDS[self.command]}"
+        cells = [
+            markdown_cell(title),
+            code_cell(settings),
+            code_cell(FIND_PACK),
+            code_cell(run + _RAISE.format(command=self.command)),
+        ]
+        return to_notebook(cells, gpu=self.gpu, machine=self.machine, internet=self.internet)
 
     def metadata(self) -> dict[str, Any]:
         """Return the content of `kernel-metadata.json`, for a push by hand with the official command."""
         return {
             "id": self.reference,
             "title": self.title,
-            "code_file": f"{self.command}.py",
+            "code_file": f"{self.command}{SUFFIX if self.notebook else '.py'}",
             "language": "python",
-            "kernel_type": "script",
+            "kernel_type": self.kind,
             "is_private": True,
             "enable_gpu": self.gpu,
             "enable_tpu": False,

@@ -1,4 +1,4 @@
-"""`imettk kaggle run-local`: run a command on this machine as the platform would run it."""
+"""`imettk kaggle run-local`: run a command or a notebook on this machine as the platform would run it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from imettk.errors import DataError, UserError
+from imettk.kaggle.cells import SUFFIX, setting_in
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.pack import DATASET, PackOrder, make_pack
 from imettk.kaggle.sandbox import CANCELLED, Mounts, can_isolate, run_session
@@ -28,11 +30,12 @@ def run_local(
     arguments: Sequence[str] = (),
     limit_seconds: float | None = None,
     pack: Path | None = None,
+    notebook: bool = False,
 ) -> int:
-    """Run a kernel's script, unmodified, in a folder that takes the place of `/kaggle`; return its exit code.
+    """Run a kernel's text, unmodified, in a folder that takes the place of `/kaggle`; return its exit code.
 
     Args:
-        command: the imettk command to run.
+        command: the imettk command to run, or the path of a notebook of `imettk kaggle notebook`.
         recipe: a built-in name, or a `.py` file.
         data: the competition's folder.
         root: a new folder; the session's output is in `working` below it.
@@ -42,33 +45,43 @@ def run_local(
         limit_seconds: the time after which the session is killed, as on the platform; the command gets the limit too,
             and stops before.
         pack: a pack's folder; None to make one without wheels, so that the libraries are those of this Python.
+        notebook: whether to run the command's notebook instead of its script.
 
     Raises:
-        DataError: `root` is not empty, or there is no data.
-        UserError: the limit is not a positive number.
+        DataError: `root` is not empty, or there is no data or no notebook.
+        UserError: the limit is not a positive number, or what executes notebooks is not installed.
     """
     _check(data, root, limit_seconds)
+    file = Path(command) if command.endswith(SUFFIX) else None
+    if notebook or file is not None:
+        _check_notebook(file)
     own = Path(recipe) if recipe.endswith(".py") else None
     with tempfile.TemporaryDirectory() as scratch:
         if pack is None:
             pack = Path(scratch, "pack")
             # Without wheels, which would have to be built from the package index: this Python has the libraries.
             make_pack(pack, PackOrder(recipe=own, wheels=False), owner=OWNER)
-        kernel = Kernel(
-            reference=f"{OWNER}/imettk-local-{command}",
-            command=command,
-            recipe=recipe if own is None else own.name,
-            competition="data",
-            arguments=tuple(arguments) + _limit(limit_seconds),
-            models=tuple(models or ()),
-        )
+        if file is None:
+            slug = "data"
+            text = Kernel(
+                reference=f"{OWNER}/imettk-local-{command}",
+                command=command,
+                recipe=recipe if own is None else own.name,
+                competition=slug,
+                arguments=tuple(arguments) + _limit(limit_seconds),
+                models=tuple(models or ()),
+                notebook=notebook,
+            ).text()
+        else:
+            text = file.read_text(encoding="utf-8")
+            slug = setting_in(text, "COMPETITION")
         mounts = Mounts(
             datasets={f"{OWNER}/{DATASET}": pack},
             notebooks={f"{OWNER}/input-{number}": folder for number, folder in enumerate(inputs)},
-            competitions={"data": data},
+            competitions={slug: data},
             models=models or {},
         )
-        return _play(kernel, mounts, root, limit_seconds)
+        return _play(text, mounts, root, limit_seconds)
 
 
 def _check(data: Path, root: Path, limit_seconds: float | None) -> None:
@@ -81,13 +94,25 @@ def _check(data: Path, root: Path, limit_seconds: float | None) -> None:
         raise DataError(f"--data: {data} is not a folder")
 
 
-def _play(kernel: Kernel, mounts: Mounts, root: Path, limit_seconds: float | None) -> int:
-    """Run a session to its end, print how it ended, and return the script's exit code."""
+def _check_notebook(file: Path | None) -> None:
+    """Check that a notebook can be executed here; errors as in `run_local`."""
+    if missing := [name for name in ("nbclient", "ipykernel") if find_spec(name) is None]:
+        raise UserError(f"a notebook is executed by nbclient and ipykernel: pip install {' '.join(missing)}")
+    if file is None:
+        return
+    if not file.is_file():
+        raise DataError(f"{file} is missing: `imettk kaggle notebook RECIPE` writes it")
+    if not setting_in(file.read_text(encoding="utf-8"), "COMPETITION"):
+        raise DataError(f"{file} is not a notebook of `imettk kaggle notebook`: it sets no COMPETITION")
+
+
+def _play(text: str, mounts: Mounts, root: Path, limit_seconds: float | None) -> int:
+    """Run a session to its end, print how it ended, and return its exit code."""
     if can_isolate():
         say(f"session in {root}: inputs read-only, no network")
     else:
         say(f"session in {root}: a plain folder (no `unshare` here), with inputs not protected and the network open")
-    ending = run_session(kernel.text(), root, mounts, limit_seconds=limit_seconds)
+    ending = run_session(text, root, mounts, limit_seconds=limit_seconds)
     for folder in (root / "input", root / "temp"):  # the platform keeps only the working folder
         shutil.rmtree(folder, ignore_errors=True)
     if ending.status == CANCELLED:

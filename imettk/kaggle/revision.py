@@ -15,7 +15,7 @@ from imettk.kaggle.mounts import INPUT
 
 CACHED_SECTIONS = (*PREPARE_SECTIONS, "images", "cache")  # the output of `prepare` depends on them
 DATA = ("competition", "competitions")
-COMPUTE = ("gpu", "machine", "limit_seconds")  # settings that change no prediction
+COMPUTE = ("gpu", "machine", "limit_seconds", "notebook")  # settings that change no prediction
 ALL_SECTIONS = tuple(field.name for field in fields(Recipe))
 
 

@@ -1,4 +1,4 @@
-"""A session on this machine: a kernel's script, unmodified, in Kaggle's layout and offline.
+"""A session on this machine: a kernel's script or notebook, unmodified, in Kaggle's layout and offline.
 
 If the system allows it (`unshare`), inputs are mounted read-only, there is no network, and a session at its limit is
 killed with all its processes. Otherwise inputs are links, and the processes of the session are killed one by one.
@@ -6,6 +6,7 @@ killed with all its processes. Otherwise inputs are links, and the processes of 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shlex
@@ -19,7 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imettk.kaggle import execute
+from imettk.kaggle.cells import is_notebook
+
 COMPLETE, ERROR, CANCELLED = "COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED"
+NOTEBOOK = "notebook.ipynb"  # beside the working folder, with its output
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _POLL_SECONDS = 0.05
 
@@ -84,7 +89,7 @@ def can_isolate() -> bool:
 
 
 def run_session(
-    script: str,
+    text: str,
     root: Path,
     mounts: Mounts,
     *,
@@ -95,9 +100,10 @@ def run_session(
     python: Sequence[str] = (sys.executable,),
     isolate: bool | None = None,
 ) -> Ending:
-    """Run the script of a kernel to its end.
+    """Run the text of a kernel to its end; a notebook stays in `root`, with its output.
 
     Args:
+        text: the script or notebook; for a notebook the interpreter must have nbclient and ipykernel.
         root: the folder in place of `/kaggle`, empty or new; `working` stays in it.
         internet: whether the script has network.
         limit_seconds: the time after which everything is killed, as on the platform.
@@ -110,11 +116,11 @@ def run_session(
     working = root / "working"
     for folder in (working, root / "input", root / "temp"):
         folder.mkdir(parents=True, exist_ok=True)
-    path = root / "script.py"
-    path.write_text(script, encoding="utf-8")
+    path = root / (NOTEBOOK if is_notebook(text) else "script.py")
+    path.write_text(text, encoding="utf-8")
     isolated = can_isolate() if isolate is None else isolate
     places = {root / "input" / place: source.resolve() for place, source in mounts.places().items()}
-    command = shlex.join([*python, "-u", str(path)])
+    command = shlex.join([*python, "-u", *([execute.__file__] if is_notebook(text) else []), str(path)])
     started = time.monotonic()
     process = subprocess.Popen(
         _mounted(places, command, internet=internet) if isolated else _linked(places, command),
@@ -191,12 +197,19 @@ def _pass_on(process: subprocess.Popen[str], line: Callable[[str], None]) -> Non
 
 def _kill(process: subprocess.Popen[str]) -> None:
     """Kill every process of a session; under `unshare`, the death of the first one ends all others."""
+    parents: dict[int, tuple[int, int]] = {}  # parent and process session of every process
     for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
-        if not entry.name.isdigit():
-            continue
-        try:  # by session: the processes of data loaders have groups of their own
-            if os.getsid(int(entry.name)) == process.pid:
-                os.kill(int(entry.name), signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                _, parent, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                parents[int(entry.name)] = int(parent), int(session)
+    # By session, since the processes of data loaders have groups of their own; and by parent, since a notebook's Python
+    # has a session of its own.
+    doomed, before = {process.pid}, set[int]()
+    while doomed != before:
+        before = doomed
+        doomed = before | {pid for pid, origins in parents.items() if not before.isdisjoint(origins)}
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     process.kill()

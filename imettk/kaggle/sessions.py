@@ -214,7 +214,7 @@ def _request(kernel: Kernel) -> Any:
     request = ApiSaveKernelRequest()
     request.slug, request.new_title = kernel.reference, kernel.title
     request.text = kernel.text()
-    request.language, request.kernel_type = "python", "script"
+    request.language, request.kernel_type = "python", kernel.kind
     request.dataset_data_sources = list(kernel.datasets)
     request.competition_data_sources = list(kernel.competitions)
     request.kernel_data_sources = list(kernel.kernels)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kaggle_box import Job, KaggleBox
 
+from imettk.kaggle.cells import source_of
 from imettk.kaggle.chain import Follower
 from imettk.kaggle.chain_state import Chain, read_chain
 from imettk.kaggle.mounts import MissingOutputs, find_outputs
@@ -21,7 +22,7 @@ STEPS, STEPS_A_SESSION = 10, 4
 
 def settings_of(text: str) -> dict:
     """Return the constants of a kernel's text."""
-    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    nodes = [node for node in ast.parse(source_of(text)).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     names = {(node.targets[0] if isinstance(node, ast.Assign) else node.target).id: node.value for node in nodes}
     return {name: ast.literal_eval(names[name]) for name in ("RECIPE", "ARGUMENTS", "PACK", "PUSH", "AFTER")}
 
@@ -34,7 +35,9 @@ def pretend(job: Job) -> str:
     for name, folder in job.notebooks.items():
         (root / "input" / "notebooks" / name).parent.mkdir(exist_ok=True)
         (root / "input" / "notebooks" / name).symlink_to(folder)
-    command = next(line for line in job.text.splitlines() if line.startswith('order = Order("')).split('"')[1]
+    command = next(line for line in source_of(job.text).splitlines() if line.startswith('order = Order("')).split('"')[
+        1
+    ]
     write_output_list(job.working, push=settings["PUSH"], command=command, code=None, seconds=0.0)
     try:
         inputs = find_outputs(root, settings["AFTER"]) if settings["AFTER"] else []

@@ -111,6 +111,7 @@ def become_python(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
     from __main__ import become, run
 
     become(request | {"session": False, "code": ""}, dict(enumerate(files)))
+    os.environ.pop("JPY_PARENT_PID", None)  # a notebook's Python ends where its parent is another process than this
     words = request["words"]
     if words[0] == "-u":
         words = words[1:]

@@ -13,7 +13,7 @@ from session_folders import attach
 
 from imettk.errors import DeviceError
 from imettk.kaggle import environment
-from imettk.kaggle.environment import Order, run_stage
+from imettk.kaggle.environment import Order, Session, run_stage
 from imettk.kaggle.mounts import find_outputs
 from imettk.kaggle.outputs import read_output_list
 
@@ -84,6 +84,37 @@ def test_the_list_names_missing_inputs(run_kernel, root, capsys):
     assert "the output of push p2 is not attached (there: p0, p1)" in capsys.readouterr().err
     ended = read_output_list(root / "working")
     assert (ended["code"], ended["lacks"]) == (2, ["p2", "p3"])
+
+
+def test_a_session_finds_inputs_in_fields_and_keeps_finished_folds(root, tmp_path):
+    """The next session may be given this one's output alone."""
+    (root / "input" / "weights").mkdir(parents=True)
+    for name, folds in (("a", (0, 1)), ("b", (1,))):
+        for fold in folds:
+            folder = tmp_path / name / f"fold{fold}"
+            (folder / "checkpoints").mkdir(parents=True)
+            (folder / "status.json").write_text(name)
+            (folder / "checkpoints" / "step-1.safetensors").write_text("x")
+            if name == "b" or fold == 0:
+                (folder / "model.safetensors").write_text(name)
+    session = Session(ORDER, root, 0.0, "digits", root, (tmp_path / "a", tmp_path / "b"), root)
+    path = str(root / "temp" / "inputs" / "weights")
+    fields = {"a": "input:weights/x", "b": ("input:weights", "c"), "d": 7, "e": ()}
+    assert session.resolve(fields) == {"a": f"{path}/x", "b": (path, "c"), "d": 7, "e": ()}
+    session.keep_models()
+    session.close()
+    kept = {f"fold{fold}/{name}" for fold in (0, 1) for name in ("model.safetensors", "status.json")}
+    ended = read_output_list(root / "working")
+    assert set(ended["files"]) == kept and (ended["code"], ended["push"]) == (0, "p9")
+    assert (session.run_dir / "fold1" / "model.safetensors").read_text() == "b"
+
+
+def test_a_command_in_a_notebook_prints_its_lines(monkeypatch, capsys):
+    """There, what a process writes by itself may not be shown."""
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    code = "import sys; print('a', flush=True); print('b', file=sys.stderr); sys.exit(3)"
+    assert environment._call([sys.executable, "-c", code], os.environ) == 3
+    assert capsys.readouterr().out == "a\nb\n"
 
 
 TORCH = """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 
+import nbformat
 import pytest
 from places import KERNELS
 
 from imettk.errors import UserError
-from imettk.kaggle.kernel import GPU, MACHINES, Kernel, check_machine
+from imettk.kaggle.cells import source_of
+from imettk.kaggle.kernel import GPU, MACHINES, Kernel, check_machine, push_in
 
 COMMANDS = ("prepare", "train", "validate", "infer")
 
@@ -64,6 +67,22 @@ def test_a_script_is_thin_and_its_metadata_complete(command):
     slug = metadata["id"].split("/")[1]
     assert slug == metadata["title"].lower().replace(" ", "-") and len(slug) >= 5  # the slug follows from the title
     assert any(source.endswith("/imettk-pack") for source in metadata["dataset_sources"])
+
+
+def test_a_notebook_has_the_code_of_the_script():
+    script = Kernel(
+        reference="me/imettk-digits-train", command="train", recipe="m\u00e4in.py", competition="cells", push="p1"
+    )
+    notebook = replace(script, notebook=True)
+    assert (script.kind, notebook.kind, notebook.metadata()["code_file"]) == ("script", "notebook", "train.ipynb")
+    content = nbformat.reads(notebook.text(), as_version=4)
+    nbformat.validate(content)
+    assert notebook.text().isascii() and push_in(script.text()) == push_in(notebook.text()) == "p1"
+    source = source_of(notebook.text())
+    # All but the docstring and the end: a notebook takes an exit, even with code 0, for an error.
+    assert [line for line in script.text().splitlines()[1:] if line and line not in source] == [
+        "sys.exit(run_stage(order, root=ROOT, pack=pack, code=code, started=STARTED))"
+    ]
 
 
 def test_machine_and_models_are_in_the_metadata():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from session_processes import wait_for_end
 
 from imettk.kaggle.sandbox import Mounts, can_isolate, run_session
 
@@ -79,19 +79,6 @@ def test_a_model_is_mounted_where_the_platform_mounts_it(tmp_path, isolate, olde
     lines: list[str] = []
     assert run_session(MODEL, tmp_path / "kaggle", mounts, line=lines.append, isolate=isolate).code == 0
     assert lines == [f"{place}resnet/pytorch/resnet18/1"]
-
-
-def alive(mark: str) -> bool:
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return any(mark in line and "sleep" in line for line in lines)
-
-
-def wait_for_end(mark: str) -> None:
-    """Wait until a process that would sleep for 300 seconds has ended."""
-    end = time.monotonic() + 250
-    while alive(mark):
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @BOTH
