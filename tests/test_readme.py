@@ -101,7 +101,19 @@ def test_every_command_is_understood(page):
 def test_there_are_many_commands_and_none_is_missing():
     commands = set(pages.commands_in_blocks(EVERYWHERE))
     assert len(commands) > 60
-    kaggle = ("pack", "preflight", "publish", "push", "chain", "status", "follow", "pull", "submit", "run-local")
+    kaggle = [
+        "pack",
+        "notebook",
+        "preflight",
+        "publish",
+        "push",
+        "chain",
+        "status",
+        "follow",
+        "pull",
+        "submit",
+        "run-local",
+    ]
     log = ("import", "compare", "note", "lb")
     for name in (*COMMANDS, *(f"kaggle {action}" for action in kaggle), *(f"log {action}" for action in log)):
         assert any(line.startswith(f"imettk {name}") for line in [*commands, *pages.commands_in_words(EVERYWHERE)]), (
@@ -181,7 +193,7 @@ def field_names() -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_field_of_a_recipe_exists(page):
     sections = {name.split(".")[0] for name in field_names()} - {"name"}
-    fields, files = field_names(), (".csv", ".json", ".py", ".safetensors")
+    fields, files = field_names(), (".csv", ".ipynb", ".json", ".py", ".safetensors")
     for name in re.findall(rf"`((?:{'|'.join(sections)})\.[\w.-]+)", PAGES[page]):
         assert name.endswith(files) or generic(name) in fields, name
 

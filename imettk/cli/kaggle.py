@@ -26,6 +26,7 @@ from imettk.cli.kaggle_checks import (
     pack_order,
     packed_recipe,
 )
+from imettk.cli.kaggle_notebook import write_notebook
 from imettk.cli.next_steps import chain_command, say_next
 from imettk.config import read_recipe
 from imettk.config.file_kinds import extras_of
@@ -47,6 +48,7 @@ def run_action(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     actions = {
         "pack": _pack,
+        "notebook": write_notebook,
         "preflight": _preflight,
         "publish": _publish,
         "push": _push,
@@ -167,6 +169,7 @@ def _kernel(arguments: argparse.Namespace, kaggle: Kaggle) -> Kernel:
         push=secrets.token_hex(8),
         after=tuple(push for _, _, push in earlier if push),
         limit_seconds=seconds,
+        notebook=bool(arguments.notebook),
     )
 
 
@@ -277,11 +280,14 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 def _run_local(arguments: argparse.Namespace) -> int:
     """Run a kernel on this machine."""
+    from imettk.kaggle.cells import SUFFIX
     from imettk.kaggle.local import run_local
 
     recipe = checked_recipe(arguments)
     check_fold(arguments.fold, recipe)
     models_in(recipe)
+    if arguments.kernel_command.endswith(SUFFIX) and (arguments.overrides or arguments.fold is not None):
+        raise UserError(f"{arguments.kernel_command}: a notebook gets no options: change its cells")
     return run_local(
         arguments.kernel_command,
         arguments.recipe,
@@ -292,4 +298,5 @@ def _run_local(arguments: argparse.Namespace) -> int:
         arguments=[*arguments.overrides, *input_words(recipe, arguments.overrides), *_fold_words(arguments)],
         limit_seconds=arguments.limit_seconds,
         pack=arguments.pack,
+        notebook=arguments.notebook,
     )

@@ -124,6 +124,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]
         "models": list(models_in(recipe)),
         "limit_seconds": limit_seconds(arguments),
         "described": as_values(_limited(arguments)),
+        # A chain keeps its kind where the user does not say it again.
+        **({} if arguments.notebook is None else {"notebook": arguments.notebook}),
     }, sources.datasets
 
 

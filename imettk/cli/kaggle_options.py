@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from imettk.kaggle.cells import SUFFIX
 from imettk.kaggle.kernel import COMMANDS, GPU
 
 
@@ -19,11 +20,12 @@ def add_kaggle(kaggle: argparse.ArgumentParser) -> None:
     preflight.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
     _add_sources(preflight)
     # A preflight is pushed like any other kernel: these are the options of `push` that it does not have.
-    preflight.set_defaults(kernel_command="preflight", fold=None, name=None, after=[], internet=False)
+    preflight.set_defaults(kernel_command="preflight", fold=None, name=None, after=[], internet=False, notebook=False)
     _add_push(actions.add_parser("push", help="run one command as a kernel", allow_abbrev=False))
     _add_chain(
         actions.add_parser("chain", help="run everything, over as many sessions as it takes", allow_abbrev=False)
     )
+    _add_notebook(actions.add_parser("notebook", help="write notebooks for people to fork", allow_abbrev=False))
     publish = actions.add_parser("publish", help="upload trained models as a dataset, for an inference kernel")
     publish.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the run folder with the models")
     publish.add_argument("--name", help="name in the dataset's slug (default: the recipe's)")
@@ -81,13 +83,21 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
     pack.add_argument("--upload", action="store_true", help="create or update the dataset, and wait until it is ready")
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(takes_overrides=True)
     parser.add_argument("--competition", default="", metavar="SLUG", help="the competition whose data the kernels read")
     parser.add_argument("--dataset", default="", metavar="OWNER/SLUG", help="a dataset with the data instead")
     parser.add_argument(
         "--attach", nargs="+", default=[], metavar="OWNER/SLUG", help="more datasets to attach, such as weights"
     )
+
+
+def _add_folds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folds", default="0", metavar="0,1,...", help="folds to train (default: %(default)s)")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
     parser.add_argument("--pack", type=Path, metavar="DIR", help="the pack's folder (default: pack below --run-dir)")
     parser.add_argument(
         "--add", type=Path, nargs="+", default=[], metavar="FILE", help="more files for the pack, such as wheels"
@@ -110,7 +120,19 @@ def _add_push(push: argparse.ArgumentParser) -> None:
     push.add_argument(
         "--after", nargs="+", default=[], metavar="OWNER/SLUG", help="kernels whose outputs are its inputs"
     )
+    push.add_argument("--notebook", action="store_true", help="as a notebook instead of a script")
     push.add_argument("--internet", action="store_true", help="give it network, for messages and downloads")
+
+
+def _add_notebook(notebook: argparse.ArgumentParser) -> None:
+    notebook.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file, which goes into the pack")
+    _add_data(notebook)
+    _add_folds(notebook)
+    notebook.add_argument("--accelerator", metavar="NAME", help=f"a GPU other than {GPU} (two T4)")
+    notebook.add_argument("--owner", default="your-name", help="the owner of the pack (default: %(default)s)")
+    notebook.add_argument(
+        "--out", type=Path, default=Path("runs/notebooks"), help="folder for the notebooks (default: %(default)s)"
+    )
 
 
 def _add_command(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +150,7 @@ def _add_chain(chain: argparse.ArgumentParser) -> None:
         help="a built-in name, or a .py file, which goes into the pack; several run in this order",
     )
     _add_sources(chain)
-    chain.add_argument("--folds", default="0", metavar="0,1,...", help="folds to train (default: %(default)s)")
+    _add_folds(chain)
     chain.add_argument("--name", help="name in the kernels' slugs (default: the recipe's)")
     chain.add_argument(
         "--retries",
@@ -139,6 +161,11 @@ def _add_chain(chain: argparse.ArgumentParser) -> None:
     )
     chain.add_argument(
         "--at-once", type=int, default=2, metavar="N", help="GPU sessions to run side by side (default: %(default)s)"
+    )
+    chain.add_argument(
+        "--notebook",
+        action=argparse.BooleanOptionalAction,
+        help="push notebooks instead of scripts (default: as the chain began)",
     )
     chain.add_argument("--once", action="store_true", help="look once, do what can be done, and exit: for cron")
     chain.add_argument(
@@ -167,14 +194,27 @@ def _add_submit(submit: argparse.ArgumentParser) -> None:
 
 def _add_local(local: argparse.ArgumentParser) -> None:
     local.set_defaults(takes_overrides=True)
-    _add_command(local)
+    local.add_argument(
+        "kernel_command",
+        metavar="COMMAND",
+        type=_command_or_notebook,
+        help=f"{', '.join(COMMANDS)}, or a notebook that `imettk kaggle notebook` wrote",
+    )
     local.add_argument("recipe", metavar="RECIPE", help="a built-in name, or a .py file")
     local.add_argument(
         "--data", type=Path, default=Path("data"), help="the competition's folder (default: %(default)s)"
     )
     local.add_argument("--run-dir", type=Path, required=True, help="a new folder in place of /kaggle")
     local.add_argument("--inputs", type=Path, nargs="+", default=[], help="outputs of earlier sessions")
+    local.add_argument("--notebook", action="store_true", help="run the command's notebook instead of its script")
     local.add_argument("--fold", type=int, help="only this fold (default: all)")
     local.add_argument("--models", nargs="+", default=[], metavar="NAME=DIR", help="folders in place of Kaggle models")
     local.add_argument("--limit-seconds", type=float, metavar="S", help="kill the session after this time")
     local.add_argument("--pack", type=Path, metavar="DIR", help="a pack's folder (default: a pack is made)")
+
+
+def _command_or_notebook(word: str) -> str:
+    """Return the name of a command, or the path of a notebook."""
+    if word in COMMANDS or word.endswith(SUFFIX):
+        return word
+    raise argparse.ArgumentTypeError(f"{word!r} must be one of {', '.join(COMMANDS)}, or the path of a notebook")

@@ -45,6 +45,35 @@ def test_run_local_mounts_folders_in_place_of_models(cells_box, tmp_path, monkey
     assert f'["--model.weights", "kaggle-model:{MODEL}"]' in script
 
 
+def test_run_local_executes_notebooks(cells_box, tmp_path, monkeypatch, capsys):
+    sessions = []
+
+    def session(text: str, root: Path, mounts: Mounts, **_: object) -> Ending:
+        sessions.append((text, mounts))
+        return Ending(COMPLETE, 0, 1.0, root)
+
+    monkeypatch.setattr(local, "run_session", session)
+    words = ["digits", "--data", "data", "--run-dir", "r"]
+    command("run-local", "train", *words, "--notebook", "--fold", 1)
+    command("notebook", "digits", "--competition", "whales", "--out", "out")
+    command("run-local", "out/train.ipynb", *words)
+    assert sessions[0][0].startswith("{") and '"--fold\\", \\"1' in sessions[0][0]
+    assert sessions[1][0] == Path("out/train.ipynb").read_text()
+    assert dict(sessions[1][1].competitions) == {"whales": Path("data")}  # where the notebook looks for it
+    Path("other.ipynb").write_text("{}")
+    for notebook, more, says in [
+        ("out/train.ipynb", ["--fold", "0"], "a notebook gets no options: change its cells"),
+        ("out/train.ipynb", ["--train.seed", "1"], "a notebook gets no options"),
+        ("none.ipynb", [], "none.ipynb is missing: `imettk kaggle notebook RECIPE` writes it"),
+        ("other.ipynb", [], "it sets no COMPETITION"),
+    ]:
+        command("run-local", notebook, *words, *more, code=2)
+        assert says in capsys.readouterr().err
+    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    command("run-local", "train", *words, "--notebook", code=2)
+    assert "nbclient and ipykernel: pip install nbclient ipykernel" in capsys.readouterr().err
+
+
 # A recipe whose training no session can finish.
 HANGS_THERE = """
 import os, time

@@ -7,11 +7,13 @@ import shutil
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from forked import PATIENCE
 from kaggle_box import Job, KaggleBox, fast_patience
+from real_sessions import run_for_real
 from sklearn.metrics import fbeta_score
 
 from imettk.cli.main import main
@@ -19,34 +21,12 @@ from imettk.kaggle import client, jobs
 from imettk.kaggle import pack as packing
 from imettk.kaggle.chain_state import read_chain
 from imettk.kaggle.outputs import OUTPUT
-from imettk.kaggle.sandbox import Mounts, run_session
+from imettk.kaggle.sandbox import NOTEBOOK
 from imettk.tracking.tensors import read_tensors
 
 # MLflow's, about SQLAlchemy.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 FOLDS = (0, 1)
-
-
-def run_for_real(python: Path):
-    """Return a function that runs sessions as the platform does."""
-
-    def run(job: Job) -> str:
-        mounts = Mounts(job.datasets, job.notebooks, job.competitions)
-        with job.log.open("w", encoding="utf-8") as log:
-            ending = run_session(
-                job.text,
-                job.working.parent,
-                mounts,
-                internet=job.internet,
-                limit_seconds=job.limit_seconds or PATIENCE,
-                cancel=job.cancel,
-                line=lambda line: print(line, file=log, flush=True),
-                python=[str(python)],
-                isolate=False,
-            )
-        return ending.status
-
-    return run
 
 
 def f2_of(answers: Path):
@@ -105,7 +85,8 @@ def killed_at_its_end(run, slug: str):
 def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, monkeypatch):
     """Two folds of three sessions each, with a new process for every look; then once without any platform.
 
-    Every call may fail in every way, lists come late, and one session is killed in the middle of its training.
+    Every call may fail in every way, lists come late, and one session is killed in the middle of its training. Each
+    fold's first session is a script, and the others are notebooks.
     """
     run_dir = tmp_path / "run"
     monkeypatch.setattr(jobs, "LOST_SECONDS", -1.0)
@@ -113,10 +94,12 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, 
     whole._run_kernel = killed_at_its_end(whole._run_kernel, "-f0-s2")
     whole.faults.storm(seed=1, rate=0.05)
     chain = ["kaggle", "chain", "digits", "--competition", "digits", "--folds", "0,1", "--run-dir", str(run_dir)]
-    limit = time.monotonic() + PATIENCE
+    limit, kind = time.monotonic() + PATIENCE, "--no-notebook"
     while time.monotonic() < limit:
-        command(*chain, "--once", "--session.limit-steps", "4", code=None)
+        command(*chain, "--once", kind, "--session.limit-steps", "4", code=None)
         state = read_chain(run_dir)
+        if state is not None and all(state.of("train", fold) for fold in FOLDS):
+            kind = "--no-notebook" if state.of("validate") else "--notebook"
         if state is not None and state.is_done("infer"):
             break
         whole.wait_for_an_end()
@@ -137,6 +120,9 @@ def test_from_a_laptop_to_a_score(whole, imettk, digits_data, tmp_path, capsys, 
         ours, theirs = (read_tensors(path / f"fold{fold}" / "model.safetensors").tensors for path in (last, local))
         assert ours.keys() == theirs.keys() and len(ours) > 10
         assert all(ours[name].numpy().tobytes() == theirs[name].numpy().tobytes() for name in ours)
+        executed = nbformat.read(last.parent / NOTEBOOK, as_version=4)
+        nbformat.validate(executed)
+        assert f"fold {fold}: done after 11 steps" in json.dumps(executed.cells[-1].outputs)
     assert (run_dir / "submission.csv").read_bytes() == (local / "submission.csv").read_bytes()
 
     capsys.readouterr()
