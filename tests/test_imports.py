@@ -9,14 +9,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imettk"
 
-BASE = {"config", "device", "errors", "files", "metrics", "pictures", "progress", "tasks"}
+BASE = {"config", "device", "errors", "extras", "files", "metrics", "pictures", "progress", "tasks"}
 BASE |= {"threads", "memory"}
 MIDDLE = {"losses", "models", "data", "tracking", "postprocess"}
 ENGINES = {"training", "inference"}
 ALLOWED = {
     **{name: {"errors"} for name in BASE},
-    "config": {"errors", "metrics", "progress", "tasks"},
+    "config": {"errors", "extras", "metrics", "progress", "tasks"},
     "pictures": {"errors", "files"},
+    "extras": set(),
     "files": set(),
     "threads": set(),
     "memory": set(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imettk.config.choices import Choice
 from imettk.errors import DataError
+from imettk.extras import how_to_install
 
 if TYPE_CHECKING:
     from imettk.config.recipe import Recipe
@@ -70,7 +71,7 @@ class FileKind(Choice):
             if name not in self.needs:  # a module of imettk, or of the library itself: a fault that must be seen whole
                 raise
             raise MissingLibraryError(
-                f"{path}: {self.title} is read by {name}, which is not installed: pip install 'imettk[{self.extra}]'"
+                f"{path}: {self.title} is read by {name}, which is not installed: {how_to_install(self.extra, name)}"
             ) from None
 
 

@@ -35,7 +35,7 @@ class ModelConfig(Section):
         layer_groups: number of groups into which the backbone's layers are split, first to last; the head is one more.
             0 makes a group of each block, as timm numbers them, and of the stem.
         lora_rank: rank of the adapters that learn in place of the backbone's weights (LoRA, which needs
-            `imettk[lora]`); 0 for none. The trained model has them merged.
+            the extra `lora`); 0 for none. The trained model has them merged.
         lora_alpha: the adapters' factor times `lora_rank`, above 0.
         lora_layers: regular expression to search in the names of linear layers, such as `attn`; "" adapts all of the
             backbone's.

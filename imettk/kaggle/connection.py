@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from imettk.errors import UserError
+from imettk.extras import how_to_install
 
 _SERVICES = {
     "blobs": "blob_api_client",
@@ -47,7 +48,7 @@ class Connection:
             from kagglesdk import KaggleClient
             from kagglesdk.kaggle_env import get_env
         except ModuleNotFoundError as error:
-            raise UserError(f"{error.name} is not installed: `pip install imettk[kaggle]`") from None
+            raise UserError(f"{error.name} is not installed: {how_to_install('kaggle', 'kaggle')}") from None
         self.authorization = ""
         self._clock: tuple[float, float] | None = None
         # Without a token the client looks for credentials itself; the header that counts is set in `_authorize`.

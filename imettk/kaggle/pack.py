@@ -21,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 
 import imettk
 from imettk.errors import DataError, MismatchError, UserError
+from imettk.extras import requirements
 from imettk.kaggle.contents import METADATA, check_travels, keep_metadata, name_fault, replace_folder
 from imettk.progress import say
 from imettk.tracking.files import sha256, write_json
@@ -132,7 +133,7 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
     """Put everything into a new folder, write its manifest last, and return the manifest."""
     folder.mkdir()
     sources = _zip_package(Path(imettk.__file__).parent, folder / PACKAGE)
-    formats = {name: _needs(name) for name in order.formats}
+    formats = {name: requirements(name) for name in order.formats}
     if unknown := [name for name, lines in formats.items() if not lines]:
         raise UserError(f"the installed imettk has no extra named {', '.join(unknown)}: install imettk again")
     if order.wheels:
@@ -142,20 +143,13 @@ def _fill(folder: Path, given: Sequence[Path], order: PackOrder) -> dict[str, An
         shutil.copyfile(path, folder / path.name)
     files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     python = metadata.metadata("imettk")["Requires-Python"]
-    content = {"python": python, "needs": sorted(_needs()), "sources": sources, "files": files}
+    content = {"python": python, "needs": sorted(requirements()), "sources": sources, "files": files}
     if formats:
         content["formats"] = formats
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     manifest = {"pack": digest, **content}
     write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def _needs(extra: str = "") -> list[str]:
-    """Return the requirements of imettk, or those that one of its extras adds, in the order of setup.py."""
-    lines = [line.split(";") for line in metadata.requires("imettk") or []]
-    marked = [(line, "".join(marker).replace("'", '"').replace(" ", "")) for line, *marker in lines]
-    return [line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else "")]
 
 
 def _is_pure(library: str) -> bool:

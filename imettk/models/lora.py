@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from imettk.config.model import ModelConfig
 from imettk.errors import ConfigError
+from imettk.extras import how_to_install
 from imettk.models.image_sizes import Size, run_on_shapes
 
 BASE = ".base_layer."  # between the names of an adapted layer and of its own tensors, as peft names them
@@ -31,7 +32,7 @@ def require_adapters(network: Any, config: ModelConfig, size: Size) -> list[str]
         ConfigError: there are none, or peft is missing.
     """
     if importlib.util.find_spec("peft") is None:
-        raise ConfigError("`model.lora_rank` needs peft: pip install 'imettk[lora]', or set it to 0")
+        raise ConfigError(f"`model.lora_rank` needs peft; set it to 0, or {how_to_install('lora', 'peft')}")
     called = _called_layers(network, size)
     if not called:
         raise ConfigError(

@@ -20,6 +20,7 @@ from typing import Any
 from imettk.config import WEIGHT_SECTIONS
 from imettk.config.fields import leaves
 from imettk.errors import DataError, MismatchError, UserError
+from imettk.extras import how_to_install
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
 from imettk.tracking.summary import RunSummary
@@ -228,7 +229,7 @@ def _open(path: Path, way: Path) -> Any:
     try:
         from mlflow.tracking import MlflowClient
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: `pip install imettk[log]`") from None
+        raise UserError(f"{error.name} is not installed: {how_to_install('log', 'mlflow')}") from None
     for name in ("mlflow", "alembic"):  # they log every table that they create
         logging.getLogger(name).setLevel(logging.WARNING)
     if not path.exists():

@@ -77,5 +77,5 @@ def test_parquet_without_its_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setattr("importlib.import_module", without)
     for act in (lambda: read_header(tmp_path / "oof.parquet"), lambda: write_frame(tmp_path / "x.pq", frame_of(1))):
-        with pytest.raises(DataError, match=r"pyarrow, which is not installed: pip install 'imettk\[parquet\]'"):
+        with pytest.raises(DataError, match=r"pyarrow, which is not installed: pip install 'pyarrow>=14'"):
             act()

@@ -45,7 +45,7 @@ def test_a_missing_file_or_a_folder_is_one_line(tmp_path, ending):
 def test_a_missing_library_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "imettk.data.parquet_tables", raising=False)
-    line = r"a\.parquet: parquet is read by pyarrow, which is not installed: pip install 'imettk\[parquet\]'$"
+    line = r"a\.parquet: parquet is read by pyarrow, which is not installed: pip install 'pyarrow>=14'"
     with pytest.raises(DataError, match=line):
         read_file(tmp_path / "a.parquet")
 

@@ -305,6 +305,6 @@ def test_without_the_library_only_files_that_need_it_fail(tmp_path, monkeypatch)
     np.testing.assert_array_equal(read(tmp_path / "a.tif")[:, :, 0], values(SIZE, "u1"))
     (tmp_path / "b.tif").write_bytes(write(values(SIZE, "f8")))
     with pytest.raises(
-        DataError, match=r"b\.tif: a TIFF of this kind is read by tifffile, .*pip install 'imettk\[tiff\]'"
+        DataError, match=r"b\.tif: a TIFF of this kind is read by tifffile, .*pip install imagecodecs 'tifffile"
     ):
         read(tmp_path / "b.tif")

@@ -256,10 +256,10 @@ def test_libraries_for_the_recipes_files_are_checked_in_the_session(tmp_path, mo
 def test_only_wheels_that_fit_every_python_are_packed_for_formats(monkeypatch, tmp_path):
     built = []
     monkeypatch.setattr(packing, "_build_wheels", lambda out, names: built.extend(names))
-    monkeypatch.setattr(packing, "_needs", lambda extra="": ["numpy>=1", "tqdm>=4"] if extra else [])
+    monkeypatch.setattr(packing, "requirements", lambda extra="": ["numpy>=1", "tqdm>=4"] if extra else [])
     make_pack(tmp_path / "pack", PackOrder(formats=("any",)), owner="me")
     assert built == [*packing.WHEELS, "tqdm"]  # numpy is compiled
-    monkeypatch.setattr(packing, "_needs", lambda extra="": ["no-such-library"] if extra else [])
+    monkeypatch.setattr(packing, "requirements", lambda extra="": ["no-such-library"] if extra else [])
     with pytest.raises(UserError, match=r"no-such-library, which the recipe's files need, is not installed"):
         make_pack(tmp_path / "other", PackOrder(formats=("any",)), owner="me")
 

@@ -27,7 +27,7 @@ def test_without_credentials_all_ways_to_sign_in_are_named(sign_in_box):
 
 def test_a_missing_package_is_named(sign_in_box, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglesdk", None)
-    with refused(sign_in_box, UserError, "kagglesdk is not installed: `pip install imettk[kaggle]`"):
+    with refused(sign_in_box, UserError, "kagglesdk is not installed: pip install 'kaggle>=2.2' 'kagglesdk>=0.1.38'"):
         Kaggle(fast_patience())
 
 

@@ -122,7 +122,7 @@ def test_a_pattern_chooses_layers_by_their_names():
 
 def test_without_peft_a_line_says_so(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"`model.lora_rank` needs peft: pip install 'imettk\[lora\]'"):
+    with pytest.raises(ConfigError, match=r"`model.lora_rank` needs peft; set it to 0, or pip install 'peft>=0.12'"):
         require_adapters(make(), LORA, SIZE)
 
 

@@ -138,5 +138,5 @@ def test_an_unreadable_container_is_named(tmp_path, monkeypatch):
     assert "train.h5 cannot be read: " in fault
     monkeypatch.setitem(sys.modules, "h5py", None)
     monkeypatch.delitem(sys.modules, "imettk.data.hdf5_files", raising=False)
-    with pytest.raises(DataError, match=r"train.h5: HDF5 is read by h5py, .*: pip install 'imettk\[hdf5\]'"):
+    with pytest.raises(DataError, match=r"train.h5: HDF5 is read by h5py, .*: pip install 'h5py>=3.8'"):
         look_into(tmp_path)

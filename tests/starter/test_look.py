@@ -103,7 +103,7 @@ def test_a_library_that_a_table_needs_is_the_reason(leaves, monkeypatch):
         return load(kind)
 
     monkeypatch.setattr(FileKind, "load", lacks_pyarrow)
-    line = r"train\.parquet: parquet is read by pyarrow, which is not installed: pip install 'imettk\[parquet\]'"
+    line = r"train\.parquet: parquet is read by pyarrow, which is not installed: pip install 'pyarrow>=14'"
     with pytest.raises(DataError, match=line):
         guess_with_oddities(leaves)
     with pytest.raises(DataError, match=line):

@@ -221,5 +221,5 @@ def test_without_mlflow_it_is_one_line(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "mlflow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(UserError, match=r"mlflow.* is not installed: `pip install imettk\[log\]`"):
+    with pytest.raises(UserError, match=r"mlflow.* is not installed: pip install 'mlflow>=3.1'"):
         Ledger(tmp_path)
