@@ -19,14 +19,18 @@ def requirements(extra: str = "") -> list[str]:
     return [line.strip() for line, marker in marked if marker == (f'extra=="{extra}"' if extra else "")]
 
 
-def how_to_install(extra: str, library: str) -> str:
-    """Return the command that installs a missing library with the others of its extra, for the end of a message.
+def install_command(extra: str) -> str:
+    """Return the command that installs the libraries of an extra.
 
-    It names the libraries: `imettk[extra]` would need a package index that has imettk.
+    It names them: `imettk[extra]` would need a package index that has imettk.
     """
+    return f"pip install {shlex.join(requirements(extra))}"
+
+
+def how_to_install(extra: str, library: str) -> str:
+    """Return the command that installs a missing library with the others of its extra, for the end of a message."""
     try:
-        lines = requirements(extra)
+        known = requirements(extra)
     except metadata.PackageNotFoundError:
         return f"pip install {library}, or where there is no network give its wheel to `imettk kaggle pack` with --add"
-    command = " ".join(map(shlex.quote, lines or [library]))
-    return f"pip install {command}" + (f" (the extra `{extra}` of imettk)" if lines else "")
+    return f"{install_command(extra)} (the extra `{extra}` of imettk)" if known else f"pip install {library}"

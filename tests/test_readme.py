@@ -115,7 +115,12 @@ def test_there_are_many_commands_and_none_is_missing():
         "run-local",
     ]
     log = ("import", "compare", "note", "lb")
-    for name in (*COMMANDS, *(f"kaggle {action}" for action in kaggle), *(f"log {action}" for action in log)):
+    for name in (
+        *COMMANDS,
+        "completion",
+        *(f"kaggle {action}" for action in kaggle),
+        *(f"log {action}" for action in log),
+    ):
         assert any(line.startswith(f"imettk {name}") for line in [*commands, *pages.commands_in_words(EVERYWHERE)]), (
             name
         )
@@ -148,7 +153,7 @@ def test_the_tools_of_contributors_are_installed():
         assert f'"{tool}"' in extra, tool
 
 
-@pytest.mark.parametrize("script", ["demo.sh", "test.sh", "pack.sh", "common.sh"])
+@pytest.mark.parametrize("script", ["demo.sh", "test.sh", "pack.sh", "package.sh", "common.sh"])
 def test_the_shell_scripts_exist_and_parse(script):
     subprocess.run(["bash", "-n", PROJECT / "tools" / script], check=True)
 

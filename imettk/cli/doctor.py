@@ -14,6 +14,7 @@ from imettk.cli.installed import PACKAGES, PURPOSES, broken_packages, missing_by
 from imettk.cli.machine import free_space, memory, usable_cores
 from imettk.cli.next_steps import START, say_next
 from imettk.errors import DeviceError, UserError
+from imettk.extras import install_command
 from imettk.progress import say
 
 if TYPE_CHECKING:
@@ -58,11 +59,6 @@ def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
     first = "imettk kaggle preflight RECIPE --competition SLUG" if has_credentials else "kaggle auth login"
     say_next(install_command("kaggle") if "kaggle" in lacking else first)
     return 0
-
-
-def install_command(extra: str) -> str:
-    """Return the command that installs an extra; quoted, as zsh wants it."""
-    return f"pip install 'imettk[{extra}]'"
 
 
 def _line(name: str, text: str) -> None:
@@ -177,7 +173,7 @@ def _extras() -> list[str]:
         _line("" if number else "extras", f"{extra:<9}{state:<11}{PURPOSES[extra]}{lacks}")
     lacking = [extra for extra, libraries in missing.items() if libraries]
     if lacking:
-        _line("", f"to add one: {install_command(lacking[0])}")
+        _line("", f"to add {lacking[0]}: {install_command(lacking[0])}")
     return lacking
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from imettk.extras import requirements
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -78,16 +80,14 @@ def missing_by_extra() -> dict[str, list[str]]:
     """
     from packaging.requirements import Requirement
 
-    try:
-        package = distribution("imettk")
-    except PackageNotFoundError:
-        return {}
-    offered = package.metadata.get_all("Provides-Extra") or []
-    optional = [item for text in package.requires or [] if (item := Requirement(text)).marker is not None]
     missing: dict[str, list[str]] = {}
-    for extra in (name for name in PURPOSES if name in offered):
-        needed = [item for item in optional if item.marker is not None and item.marker.evaluate({"extra": extra})]
-        missing[extra] = [item.name for item in needed if not _is_met(item.name, item.specifier)]
+    for extra in PURPOSES:
+        try:
+            needed = [Requirement(text) for text in requirements(extra)]
+        except PackageNotFoundError:
+            return {}
+        if needed:  # else an older version of imettk is installed
+            missing[extra] = [item.name for item in needed if not _is_met(item.name, item.specifier)]
     return missing
 
 

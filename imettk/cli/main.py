@@ -73,15 +73,7 @@ def _run(argv: list[str]) -> None:
 
         sys.exit(doctor(telegram=arguments.telegram, kaggle=arguments.kaggle))
     elif arguments.command == "weights":
-        from imettk.models.fetch import fetch_weights
-
-        fetch_weights(arguments.names, arguments.out)
-        if arguments.upload:
-            from imettk.cli.kaggle import upload_weights
-
-            upload_weights(arguments.out)
-        else:
-            say_next(after_weights(arguments.out))
+        _weights(arguments)
     elif arguments.command == "log":
         from imettk.cli.log import run_log
 
@@ -90,6 +82,10 @@ def _run(argv: list[str]) -> None:
         from imettk.commands.write_report import report
 
         report(arguments.folders, out=arguments.out, inputs=arguments.inputs)
+    elif arguments.command == "completion":
+        from imettk.cli.completion import completion_script
+
+        print(completion_script(arguments.shell))
     else:
         from imettk.cli.kaggle import run_action
 
@@ -133,6 +129,18 @@ def _new(arguments: argparse.Namespace) -> None:
     choices = Choices(**{item.name: getattr(arguments, item.name) for item in fields(Choices)})
     like = None if arguments.like is None else RECIPES[arguments.like]
     new(arguments.name, arguments.data, choices, like=like, hold_out=arguments.hold_out)
+
+
+def _weights(arguments: argparse.Namespace) -> None:
+    from imettk.models.fetch import fetch_weights
+
+    fetch_weights(arguments.names, arguments.out)
+    if arguments.upload:
+        from imettk.cli.kaggle import upload_weights
+
+        upload_weights(arguments.out)
+    else:
+        say_next(after_weights(arguments.out))
 
 
 def _duplicates(arguments: argparse.Namespace, recipe: Recipe, run: RunDir) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imettk import __version__
+from imettk.cli.completion import add_completion
 from imettk.cli.exchange import add_export, add_import
 from imettk.cli.kaggle_options import add_kaggle
 from imettk.cli.new_options import add_new
@@ -106,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     page.add_argument("--inputs", type=Path, nargs="+", default=[], help="folders of earlier kernels, only read")
     page.add_argument("--out", type=Path, metavar="HTML", help="the page (default: in the first RUN_DIR)")
     add_kaggle(commands.add_parser("kaggle", help="use Kaggle: pack, push, chain, pull, submit, run a kernel here"))
+    add_completion(commands.add_parser("completion", help="print a script for completion in a shell"))
     return parser
 
 

@@ -7,7 +7,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 PAIRS = "pairs of a name and a value"  # the type of `loss_params` and `score.params`
@@ -33,16 +33,34 @@ def field_names(recipe: Any) -> list[str]:
 
 def field_type(recipe: Any, name: str) -> str:
     """Return the type of the field with this dotted name, in words that complete "must be"."""
+    kind = _kind(recipe, name)
+    if rows := _rows(name):
+        return f"{'one or more' if typing.get_origin(kind) is tuple else 'one'} of {', '.join(rows)}"
+    return _describe(kind)
+
+
+def field_choices(recipe: Any, name: str) -> tuple[str, ...]:
+    """Return the names that the field with this dotted name takes; none if it takes other values."""
+    kind = _kind(recipe, name)
+    if kind is bool:
+        return "true", "false"
+    return tuple(_rows(name)) or (typing.get_args(kind) if typing.get_origin(kind) is Literal else ())
+
+
+def _kind(recipe: Any, name: str) -> Any:
+    """Return the annotation of the field with this dotted name."""
     kind: Any = type(recipe)
     for part in name.split("."):
         kind = typing.get_args(kind)[0] if part.isdigit() else typing.get_type_hints(kind)[part]
-    from imettk.config.choices import (
-        CHOSEN,
-    )  # inside: choices have sections of their own, whose module imports this one
+    return kind
 
-    if rows := CHOSEN.get(re.sub(r"\.\d+", "", name)):
-        return f"{'one or more' if typing.get_origin(kind) is tuple else 'one'} of {', '.join(rows)}"
-    return _describe(kind)
+
+def _rows(name: str) -> Iterable[str]:
+    """Return the rows that a field with this dotted name chooses from; none if it takes other values."""
+    # Inside: choices have sections of their own, whose module imports this one.
+    from imettk.config.choices import CHOSEN
+
+    return CHOSEN.get(re.sub(r"\.\d+", "", name), ())
 
 
 def _describe(kind: Any) -> str:

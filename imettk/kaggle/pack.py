@@ -39,6 +39,7 @@ WHEELS = (
     "pretrainedmodels",
     "ptyprocess",
     "python-telegram-bot",
+    "shtab",
     "six",
     "typeguard",
     "tyro",
