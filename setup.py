@@ -18,6 +18,7 @@ USERS_EXTRAS = {
     "kaggle": KAGGLE,
     "log": ["mlflow>=3.1"],
     "lora": ["peft>=0.12"],  # brings transformers and accelerate, 150 MB
+    "notebook": ["ipykernel>=6.29", "jupyter_client>=8", "nbclient>=0.10", "nbformat>=5.10"],
     "parquet": ["pyarrow>=14"],
     "tiff": ["imagecodecs", "tifffile>=2023.7"],
 }
@@ -106,11 +107,8 @@ setup(
         "test": [
             *ALL,
             "build>=1.2",
-            "ipykernel>=6.29",
             "iterative-stratification",
             "mypy",
-            "nbclient>=0.10",
-            "nbformat>=5.10",
             "pandas-stubs",
             "pytest",
             "pytest-xdist>=3.7",

@@ -34,6 +34,7 @@ PACKAGES = {  # module by distribution
     "six": "six",
     "munch": "munch",
     "scipy": "scipy",
+    "shtab": "shtab",
     "matplotlib": "matplotlib",
     "jinja2": "jinja2",
     "tensorboard": "tensorboard",
@@ -46,6 +47,7 @@ PURPOSES = {  # of the extras for users; the libraries of each are asked of the 
     "dicom": "DICOM with all its compressions",
     "tiff": "TIFF that Pillow cannot read correctly",
     "lora": "adapters on large transformers",
+    "notebook": "notebooks that `imettk kaggle run-local` executes",
 }
 
 

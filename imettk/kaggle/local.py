@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from imettk.errors import DataError, UserError
+from imettk.extras import how_to_install
 from imettk.kaggle.cells import SUFFIX, setting_in
 from imettk.kaggle.kernel import Kernel
 from imettk.kaggle.pack import DATASET, PackOrder, make_pack
@@ -97,7 +98,7 @@ def _check(data: Path, root: Path, limit_seconds: float | None) -> None:
 def _check_notebook(file: Path | None) -> None:
     """Check that a notebook can be executed here; errors as in `run_local`."""
     if missing := [name for name in ("nbclient", "ipykernel") if find_spec(name) is None]:
-        raise UserError(f"a notebook is executed by nbclient and ipykernel: pip install {' '.join(missing)}")
+        raise UserError(f"a notebook is executed by nbclient and ipykernel: {how_to_install('notebook', missing[0])}")
     if file is None:
         return
     if not file.is_file():

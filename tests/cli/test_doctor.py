@@ -1,9 +1,6 @@
 """`imettk doctor`: what is missing is named, and what a machine can do; its GPUs here are made up."""
 
-import ast
 import re
-import sys
-from importlib.metadata import packages_distributions
 
 import pytest
 import torch
@@ -18,27 +15,6 @@ def test_doctor_checks_every_required_library():
     setup = (PROJECT / "setup.py").read_text()
     needed = re.findall(r'^        "([\w.-]+)', setup.split("install_requires")[1].split("extras_require")[0], re.M)
     assert len(needed) > 15 and set(needed) == set(PACKAGES)
-
-
-def test_every_imported_library_is_declared():
-    """A library that only comes with another one may disappear with its next version."""
-    modules = set()
-    for path in (PROJECT / "imettk").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                modules |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                modules.add(node.module.partition(".")[0])
-    modules -= {*sys.stdlib_module_names, "imettk", "IPython", "kaggle_secrets"}  # the last two: only in notebooks
-    declared = {plain(name) for name in re.findall(r'"([\w.-]+)(?:[<>=][^"]*)?"', (PROJECT / "setup.py").read_text())}
-    distributions = packages_distributions()
-    undeclared = {name for name in modules if not set(map(plain, distributions.get(name, []))) & declared}
-    assert not undeclared and len(modules) > 25
-
-
-def plain(distribution: str) -> str:
-    """Return the normalised name of a distribution."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 @pytest.fixture
