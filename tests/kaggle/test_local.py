@@ -71,7 +71,7 @@ def test_run_local_executes_notebooks(cells_box, tmp_path, monkeypatch, capsys):
         assert says in capsys.readouterr().err
     monkeypatch.setattr(local, "find_spec", lambda name: None)
     command("run-local", "train", *words, "--notebook", code=2)
-    assert "nbclient and ipykernel: the extra `notebook` of imettk" in capsys.readouterr().err
+    assert "nbclient and ipykernel: pip install 'ipykernel" in capsys.readouterr().err
 
 
 # A recipe whose training no session can finish.
