@@ -29,6 +29,7 @@ class StartingPoint:
         lr: the peak learning rate; with `layer_decay`, that of the head.
         layer_groups: number of groups into which the backbone is split.
         averages: weights are averaged over steps (EMA).
+        freezes_batchnorm: BatchNorm keeps the statistics that the pretrained weights were trained with.
         gflop: 1e9 operations of a forward pass for one image of this side.
         activation_mb: 1e6 bytes kept for the backward pass under AMP for one image of this side: the size of the
             tensors that autograd saves, as `tools/bench/activations.py` counts them.
@@ -47,6 +48,7 @@ class StartingPoint:
     layer_groups: int = 1
     augmentation: str = "flips"
     averages: bool = False
+    freezes_batchnorm: bool = False
     gflop: float
     activation_mb: float = 0.0
 
@@ -84,10 +86,18 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=4_000,
         epochs=(5, 20),
         lr=1e-3,
+        freezes_batchnorm=True,
         gflop=0.4,
     ),
     StartingPoint(
-        network="resnet18.a1_in1k", strength="quick", side=160, seen_images=4_000, epochs=(5, 20), lr=1e-3, gflop=1.9
+        network="resnet18.a1_in1k",
+        strength="quick",
+        side=160,
+        seen_images=4_000,
+        epochs=(5, 20),
+        lr=1e-3,
+        freezes_batchnorm=True,
+        gflop=1.9,
     ),
     StartingPoint(
         network="convnext_small.fb_in22k_ft_in1k_384",
@@ -117,6 +127,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=60_000,
         epochs=(10, 25),
         lr=1e-3,
+        freezes_batchnorm=True,
         gflop=16.7,
         activation_mb=226,
         **_STRONG,

@@ -41,6 +41,8 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
         layer_decay=point.layer_decay,
         warmup_epochs=1,
         augmentation=point.augmentation,
+        # The statistics of pretrained weights are those of colour photographs.
+        freeze_batchnorm=point.freezes_batchnorm and _channels(looks, guess) == 3 and not looks.grey,
     )
     question = guess.question
     decay = 0.99 if rows * epochs < FEW_STEPS * point.batch_size else 0.999

@@ -1,7 +1,10 @@
 """A new recipe starts with a network that suits the machine and the available weights."""
 
 import pytest
+import timm
+import torch
 from pictures import make_pictures
+from PIL import Image
 from tiny import refused, run
 
 from imettk.recipes import load_recipe
@@ -37,6 +40,15 @@ def test_the_first_network_with_weights_is_chosen(no_gpu, tmp_path, strength, fi
     assert choose_start(strength, tmp_path / "none")[1] is False
 
 
+def test_batchnorm_is_frozen_exactly_where_pretrained_networks_have_it():
+    for point in STARTING_POINTS:
+        with torch.device("meta"):
+            network = timm.create_model(point.network.partition(".")[0], pretrained=False)
+        norms = (torch.nn.BatchNorm2d, timm.layers.BatchNormAct2d)
+        assert point.freezes_batchnorm == any(isinstance(module, norms) for module in network.modules()), point.network
+    assert not TINY.freezes_batchnorm  # whose random weights have no statistics worth keeping
+
+
 def test_a_machine_with_a_gpu_starts_with_a_strong_network(monkeypatch, tmp_path):
     (tmp_path / "version").touch()
     monkeypatch.setattr(starting_points, "DRIVER", tmp_path / "version")
@@ -67,6 +79,12 @@ def test_new_uses_the_start_and_prints_which_weights_to_fetch(no_gpu, tmp_path, 
     printed, recipe = capsys.readouterr().out, load_recipe("small.py")
     assert "weights/ has its weights  [--start]" in printed and "first, " not in printed
     assert recipe.model.backbone == "timm:resnet18.a1_in1k" and recipe.images.image_size == (160, 160)
+    assert recipe.stages[0].freeze_batchnorm
+    for path in data.glob("t*/*.png"):
+        Image.open(path).convert("L").save(path)
+    run("new", "grey", "--data", data)
+    assert not load_recipe("grey.py").stages[0].freeze_batchnorm  # the weights' statistics are those of colours
+    capsys.readouterr()
     assert "give only one of them" in refused(
         capsys, "new", "x", "--data", data, "--start", "quick", "--like", "digits"
     )
