@@ -20,7 +20,8 @@ PLACEHOLDERS = {
     "ACTION": "status", "BACKBONE": "timm:test_resnet", "COMMAND": "train", "NAME": "accuracy", "NUMBER": "1",
     "OWNER/SLUG": "me/one", "RECIPE": "digits", "RUN": "abcdef",
 }  # fmt: skip
-PATHS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md")])
+EXAMPLES = sorted((PROJECT / "examples").rglob("README.md"))
+PATHS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").glob("*.md"), *EXAMPLES])
 PAGES = {str(path.relative_to(PROJECT)): path.read_text(encoding="utf-8") for path in PATHS}
 REQUIRED = "the following arguments are required: "
 command_line = functools.cache(make_parser)  # which takes 0.05 s
