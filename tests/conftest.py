@@ -44,7 +44,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 LONG = (
     "test_bench.py", "test_kernels.py", "test_combinations.py", "test_demo.py", "test_exact_resume.py",
     "test_whole_chain.py", "test_sizes_story.py", "test_local.py", "test_train.py", "test_label_forms.py",
-    "test_report_browser.py",
+    "test_report_browser.py", "test_example_competitions.py",
 )  # fmt: skip
 
 
