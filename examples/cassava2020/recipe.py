@@ -39,6 +39,7 @@ def recipe() -> Recipe:
                 batch_size=32,
                 lr=(1e-3,),
                 layer_decay=0.75,
+                freeze_batchnorm=True,
                 warmup_epochs=1,
                 augmentation="leaves",
                 label_smoothing=0.1,

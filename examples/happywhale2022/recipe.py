@@ -53,6 +53,7 @@ def recipe() -> Recipe:
                 batch_size=32,
                 lr=(1e-3,),
                 layer_decay=0.5,
+                freeze_batchnorm=True,
                 warmup_epochs=2,
                 augmentation="whale_heavy",
             ),

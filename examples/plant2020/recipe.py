@@ -17,6 +17,7 @@ def recipe() -> Recipe:
         num_epochs=20,
         optimizer="adamw",
         layer_decay=0.75,
+        freeze_batchnorm=True,
         weight_decay=0.05,
         warmup_epochs=1,
     )
