@@ -23,6 +23,7 @@ from tiny import run as command
 
 from imettk.config import to_json
 from imettk.config.overrides import apply_overrides
+from imettk.experiment.network_check import check_network
 from imettk.kaggle.names import name_of
 from imettk.notebook import run as notebook_run
 from imettk.recipes import load_recipe
@@ -264,9 +265,10 @@ def test_what_to_change_for_a_medal_can_be_changed(name):
     for step in steps:
         changed = apply_overrides(recipe, step.removeprefix("imettk validate ").split())
         assert changed != recipe, step
-        library, _, network = changed.model.backbone.partition(":")
-        if library == "timm":
-            assert timm.is_model_pretrained(network), step
+        if changed.model.backbone != recipe.model.backbone:
+            library, _, network = changed.model.backbone.partition(":")
+            assert library == "pretrainedmodels" or timm.is_model_pretrained(network), step
+            check_network(changed, num_labels=5)
 
 
 @pytest.mark.parametrize("name", COMPETITIONS)
