@@ -163,9 +163,14 @@ def deal_folds(recipe: Recipe, run: RunDir, table: LabelledTable) -> np.ndarray:
         assert groups is not None
         say(f"{path}: duplicates stay in one fold, {len(np.unique(groups))} groups in all")
     assert remaining.sources is not None  # a training table has them
-    validates = [True, *(extra.validates for extra in recipe.table.extra)]
     folds[kept] = make_table_folds(
-        remaining.targets, remaining.sources, recipe.folds, task=recipe.task, validates=validates, groups=groups
+        remaining.targets,
+        remaining.sources,
+        recipe.folds,
+        task=recipe.task,
+        validates=[True, *(extra.validates for extra in recipe.table.extra)],
+        guessed=[False, *(extra.predictions is not None for extra in recipe.table.extra)],
+        groups=groups,
     )
     if few := int((folds == GALLERY_ONLY).sum()):
         least = recipe.folds.min_images

@@ -93,6 +93,7 @@ def make_table_folds(
     *,
     task: Task,
     validates: Sequence[bool],
+    guessed: Sequence[bool] = (),
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the fold of each row of several tables, or the reason why it has none, int64 (N,).
@@ -105,14 +106,17 @@ def make_table_folds(
         targets: targets in the form of the task, first axis N.
         sources: table of each row, int (N,), 0 for the training table.
         validates: flag of each table; the others only train.
+        guessed: flag of each table whose labels are pseudo labels, by default none. No fold depends on its rows: models
+            that were trained on these very folds have labelled them.
 
     Raises:
         ConfigError: the plan needs identities, but rows have several labels.
         DataError: there are too few rows, groups or identities.
     """
     folds, identities = np.full(len(targets), ONLY_TRAINS, np.int64), task.identities(targets)
+    known = ~np.asarray([*guessed, *[False] * (len(validates) - len(guessed))])[sources]
     if identities is not None:
-        folds[is_rare(identities, plan)] = GALLERY_ONLY
+        folds[is_rare(identities, plan, counted=known)] = GALLERY_ONLY
     elif plan.scheme == "hold_out" or plan.unknown_identities or plan.min_images > 1:
         raise ConfigError(
             "`folds.scheme` hold_out, `folds.unknown_identities` and `folds.min_images` need one identity per row: "
@@ -124,7 +128,7 @@ def make_table_folds(
     deals = np.asarray(validates)[sources]
     fold_of_group = np.full(member.max(initial=0) + 1, ONLY_TRAINS, np.int64)
     if identities is not None:
-        fold_of_group = _by_identity(identities, member, plan, kept=folds == ONLY_TRAINS, deals=deals)
+        fold_of_group = _by_identity(identities, member, plan, kept=(folds == ONLY_TRAINS) & known, deals=deals)
     for source in range(len(validates)):  # in order: groups of an earlier table decide for later ones
         rows = np.flatnonzero((sources == source) & (folds == ONLY_TRAINS))
         dealt = fold_of_group[member[rows]]
@@ -137,13 +141,15 @@ def make_table_folds(
     return folds
 
 
-def is_rare(identities: np.ndarray, plan: FoldConfig) -> np.ndarray:
+def is_rare(identities: np.ndarray, plan: FoldConfig, *, counted: np.ndarray | None = None) -> np.ndarray:
     """Return which rows belong to an identity with fewer than `min_images` rows, bool (N,).
 
     Args:
         identities: int64 (N,), -1 if unknown.
+        counted: rows that count, bool (N,); None for all.
     """
-    counts = np.bincount(identities[identities >= 0], minlength=identities.max(initial=0) + 1)
+    rows = identities if counted is None else identities[counted]
+    counts = np.bincount(rows[rows >= 0], minlength=identities.max(initial=0) + 1)
     return (identities >= 0) & (counts[identities] < plan.min_images)
 
 

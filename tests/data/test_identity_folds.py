@@ -50,6 +50,30 @@ def held_out(targets, folds):
     return counts
 
 
+@pytest.mark.parametrize(
+    "plan",
+    [{"scheme": "hold_out"}, {"unknown_identities": 0.1}, {"scheme": "hold_out", "unknown_identities": 0.1},
+     {"min_images": 4}],
+)  # fmt: skip
+@pytest.mark.parametrize("grouped", [False, True])
+def test_no_fold_depends_on_pseudo_labels(plan, grouped):
+    targets, rng = made(), np.random.default_rng(1)
+    both = np.append(targets, rng.integers(-1, 80, 60))
+    sources = np.repeat([0, 1], [len(targets), 60])
+    groups = np.arange(len(both)) if grouped else None
+    if groups is not None:
+        groups[-30:] = rng.integers(0, len(targets), 30)  # copies of labelled images
+    before = folds_of(targets, groups if groups is None else groups[: len(targets)], **plan)
+    after = deal_tables(
+        both, sources, FoldConfig(**plan), validates=(True, False), guessed=(False, True), groups=groups
+    )
+    assert after[: len(targets)].tolist() == before.tolist()
+    assert set(after[len(targets) :].tolist()) <= {ONLY_TRAINS, LEFT_OUT, GALLERY_ONLY}
+    if grouped:  # what stands in one group with a row that validates would train on what is validated
+        validated = np.isin(groups[len(targets) :], groups[: len(targets)][before >= 0])
+        assert ((after[len(targets) :] == LEFT_OUT) >= validated & (after[len(targets) :] != GALLERY_ONLY)).all()
+
+
 @pytest.mark.parametrize("hold_out_from", [2, 3, 6])
 def test_each_fold_validates_one_image_of_every_identity_that_has_enough(targets, hold_out_from):
     folds = folds_of(targets, scheme="hold_out", hold_out_from=hold_out_from)
