@@ -29,6 +29,7 @@ class StartingPoint:
         lr: the peak learning rate; with `layer_decay`, that of the head.
         layer_groups: number of groups into which the backbone is split.
         averages: weights are averaged over steps (EMA).
+        levels: number of the last levels whose features a classifier joins, in the head `pooled` if more than one.
         freezes_batchnorm: BatchNorm keeps the statistics that the pretrained weights were trained with.
         gflop: 1e9 operations of a forward pass for one image of this side.
         activation_mb: 1e6 bytes kept for the backward pass under AMP for one image of this side: the size of the
@@ -48,6 +49,7 @@ class StartingPoint:
     layer_groups: int = 1
     augmentation: str = "flips"
     averages: bool = False
+    levels: int = 1
     freezes_batchnorm: bool = False
     gflop: float
     activation_mb: float = 0.0
@@ -86,6 +88,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=4_000,
         epochs=(5, 20),
         lr=1e-3,
+        levels=2,
         freezes_batchnorm=True,
         gflop=0.4,
     ),
@@ -96,6 +99,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=4_000,
         epochs=(5, 20),
         lr=1e-3,
+        levels=2,
         freezes_batchnorm=True,
         gflop=1.9,
     ),
@@ -105,6 +109,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=60_000,
         epochs=(8, 20),
         lr=4e-4,
+        levels=2,
         gflop=51.0,
         activation_mb=259,
         **_STRONG,
@@ -127,6 +132,7 @@ STARTING_POINTS: tuple[StartingPoint, ...] = (
         seen_images=60_000,
         epochs=(10, 25),
         lr=1e-3,
+        levels=2,
         freezes_batchnorm=True,
         gflop=16.7,
         activation_mb=226,

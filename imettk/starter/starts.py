@@ -8,6 +8,7 @@ from dataclasses import replace
 from imettk.config import (
     FoldConfig,
     ImageFormat,
+    ModelConfig,
     PredictConfig,
     RankConfig,
     Recipe,
@@ -51,12 +52,7 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
         table=guess.table,
         folds=_folds(guess),
         images=_images(looks, guess, point),
-        model=replace(
-            question.model,
-            backbone=f"timm:{point.network}",
-            weights="weights" if point.pretrained else None,
-            layer_groups=point.layer_groups,
-        ),
+        model=_model(question.model, point),
         embedding=question.embedding,
         train=TrainConfig(loss=question.loss, ema_decay=decay if point.averages else None),
         stages=(stage,),
@@ -78,6 +74,14 @@ def start_recipe(guess: Guess, looks: Looks, name: str, point: StartingPoint) ->
             "`imettk weights timm:tf_efficientnet_lite0`, then `imettk new` again (for a GPU, with --start strong).",
         )
     return recipe, {**comments, **question.comments, **_table_comments(guess)}
+
+
+def _model(model: ModelConfig, point: StartingPoint) -> ModelConfig:
+    """Return a question's model with the network of a starting point."""
+    if point.levels > 1 and model.head == "linear":
+        model = replace(model, head="pooled", pool="average", last_levels=point.levels)
+    weights = "weights" if point.pretrained else None
+    return replace(model, backbone=f"timm:{point.network}", weights=weights, layer_groups=point.layer_groups)
 
 
 def judge_by(recipe: Recipe, guess: Guess) -> Recipe:

@@ -73,6 +73,7 @@ def test_new_uses_the_start_and_prints_which_weights_to_fetch(no_gpu, tmp_path, 
     assert "384 x 384 pixels, 20 epochs, batches of 32 in 15 GB, roughly 0.0 h a fold on a T4" in printed
     assert recipe.model.weights == "weights" and recipe.images.image_size == (384, 384)
     assert (recipe.stages[0].layer_decay, recipe.train.ema_decay, recipe.model.layer_groups) == (0.75, 0.99, 4)
+    assert (recipe.model.head, recipe.model.last_levels) == ("pooled", 2) and not recipe.stages[0].freeze_batchnorm
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "resnet18.pth").touch()
     run("new", "small", "--data", data)
@@ -80,6 +81,7 @@ def test_new_uses_the_start_and_prints_which_weights_to_fetch(no_gpu, tmp_path, 
     assert "weights/ has its weights  [--start]" in printed and "first, " not in printed
     assert recipe.model.backbone == "timm:resnet18.a1_in1k" and recipe.images.image_size == (160, 160)
     assert recipe.stages[0].freeze_batchnorm
+    assert (recipe.model.head, recipe.model.pool, recipe.model.last_levels) == ("pooled", "average", 2)
     for path in data.glob("t*/*.png"):
         Image.open(path).convert("L").save(path)
     run("new", "grey", "--data", data)
