@@ -102,7 +102,7 @@ class Kernels:
 
     def _save_kernel(self, request: dict[str, Any]) -> dict[str, Any]:
         gpu = request.get("enableGpu", False)
-        if request["kernelType"] == "notebook":  # the server takes no list of lines, which the format allows
+        if request.get("kernelType") == "notebook":  # the server takes no list of lines, which the format allows
             assert all(isinstance(cell["source"], str) for cell in json.loads(request["text"])["cells"])
         # As the platform does, silently: the kernel cannot be found under the slug that was asked for.
         slug = self.spell(re.sub("[^a-z0-9]+", "-", request["newTitle"].lower()).strip("-"))
