@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +19,8 @@ from imettk.tracking.files import sha256, write_json
 
 OUTPUT = "imettk-output.json"
 PARTIAL = ".part"
+# At the top of a notebook's output: the platform changes them to the end of the session, and does not give them out.
+PLATFORM_FILES = re.compile(r"__\w+__\.\w+|\.virtual_documents|\.ipynb_checkpoints")
 LATE_TRIES = 3  # after which a list whose files are missing, or the list of another push, counts as final
 LISTED_SECONDS = 900.0  # the time after the end of a session within which its output must be listed
 _PAGE = 100
@@ -29,6 +32,8 @@ def write_output_list(
 ) -> None:
     """Write `imettk-output.json`: the push that made this output, its command's end, every file's size and SHA-256.
 
+    The platform's own files are left out: they still change, and no download would match the list.
+
     Args:
         code: the command's exit code; None if it has not ended, and then no files are listed.
         seconds: the time since the kernel's first line.
@@ -37,7 +42,7 @@ def write_output_list(
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in (sorted(folder.rglob("*")) if code is not None else [])
-        if path.is_file() and path.name != OUTPUT
+        if path.is_file() and path.name != OUTPUT and not PLATFORM_FILES.fullmatch(path.relative_to(folder).parts[0])
     }
     # "stage": the command's name in earlier versions, whose lists and readers are still in use.
     content: dict[str, Any] = {"push": push, "stage": command, "code": code, "seconds": round(seconds, 1)}

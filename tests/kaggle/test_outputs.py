@@ -69,6 +69,15 @@ def test_a_full_disk_is_reported_with_the_file(session, tmp_path):
         pull(kaggle, REFERENCE, 1, tmp_path / "out", wanted=lambda name, _: name.endswith("model.safetensors"))
 
 
+def test_files_that_the_platform_keeps_of_a_notebook_are_not_listed(tmp_path):
+    """It writes them until the end and does not give them out: a pull would wait for them in vain."""
+    for name in ("__notebook__.ipynb", ".virtual_documents/__notebook_source__.ipynb", "fold0/__notebook__.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    write_output_list(tmp_path, push="p0", command="train", code=0, seconds=1.0)
+    assert [*json.loads((tmp_path / OUTPUT).read_text())["files"]] == ["fold0/__notebook__.ipynb"]
+
+
 def listings(box: KaggleBox) -> int:
     return sum(method == "ListKernelSessionOutput" for method, _ in box.requests)
 
