@@ -128,7 +128,9 @@ def find_mount(root: Path, slug: str) -> Path:
         for path in sorted(mounts.glob(pattern)):
             if path.is_dir():
                 return path
-    raise MissingFileError(f"{slug!r} is not under {mounts} (there: {_names(mounts)}); add it to the kernel's sources")
+    raise MissingFileError(
+        f"{slug!r} is not under {mounts} (there: {_attached(mounts)}); add it to the kernel's sources"
+    )
 
 
 def mounted_files(root: Path, name: str) -> list[Path]:
@@ -165,13 +167,21 @@ def _find_model(model: KaggleModel, root: Path) -> Path:
             raise MismatchError(f"{MODEL}{model.source} is mounted in versions {versions}: name one of them")
     mounts = root / "input"
     raise MissingFileError(
-        f"the model {model.source} is not under {mounts} (there: {_names(mounts)}); add it to the kernel's models"
+        f"the model {model.source} is not under {mounts} (there: {_attached(mounts)}); add it to the kernel's models"
     )
 
 
 def _names(folder: Path) -> str:
     """Return the names in a folder, for a message."""
     return ", ".join(sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []) or "nothing"
+
+
+def _attached(mounts: Path) -> str:
+    """Return the names of what is attached, in either layout, for a message."""
+    above = {"competitions": "*", "datasets": "*/*", "notebooks": "*/*", "models": "*/*/*/*"}
+    paths = [path for name, below in above.items() for path in mounts.glob(f"{name}/{below}")]
+    paths += [path for path in mounts.glob("*") if path.name not in above]
+    return ", ".join(sorted(path.relative_to(mounts).as_posix() for path in paths)) or "nothing"
 
 
 def _link(root: Path, name: str, mounted: Path) -> Path:

@@ -96,5 +96,6 @@ def test_a_dataset_has_one_path_in_both_layouts(tmp_path, place):
     (folder / "weights.json").write_text(json.dumps(listed))
     with pytest.raises(DataError, match=r"resnet18\.safetensors is damaged: upload the weights again"):
         resolve(words, tmp_path)
-    with pytest.raises(MissingFileError, match="'other' is not under"):
+    (tmp_path / "input" / "competitions" / "whales").mkdir(parents=True)
+    with pytest.raises(MissingFileError, match=rf"'other' is not under .* \(there: competitions/whales, {place}\)"):
         resolve(["input:other"], tmp_path)
