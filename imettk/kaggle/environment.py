@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imettk.config import SESSION_START
-from imettk.errors import DeviceError, UserError, describe_fault
+from imettk.config import SESSION_START, Recipe
+from imettk.errors import DeviceError, MissingFileError, UserError, describe_fault
 from imettk.kaggle.kernel import GPU
 from imettk.kaggle.mounts import MissingOutputs, find_mount, find_outputs, mounted_files, resolve, split_word
 from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
 from imettk.kaggle.publish import MANIFEST as MODELS
 from imettk.kaggle.publish import unfold_models
+from imettk.tracking.files import sha256
 from imettk.tracking.pseudo_files import copy_file
+from imettk.tracking.run_dir import RunDir, require_same_recipe
 
 _FAULT = "fault: "
 _LOOK = f"""
@@ -36,6 +38,7 @@ if fault:
     print({_FAULT!r} + fault)
 """
 MODEL = "model.safetensors"  # a fold's finished weights
+RULE = "rule.json"
 SITE = "imettk-site"  # the wheels are installed outside the folder that the platform keeps as output
 
 
@@ -98,6 +101,19 @@ class Session:
 
         return {name: path_of(value) for name, value in fields.items()}
 
+    def check_inputs(self, recipe: Recipe) -> None:
+        """Check, before anything takes time, that what earlier sessions have trained is of this recipe.
+
+        Raises:
+            MismatchError: an input is of another recipe; the message has the fields that differ, old and new.
+        """
+        for folder in RunDir(self.run_dir, self.inputs).with_training():
+            require_same_recipe(folder, recipe, "Undo the change of KNOBS, or remove that input")
+
+    def agree(self) -> bool:
+        """Return whether all inputs have the same rule; notebooks that train different folds fit different ones."""
+        return len({sha256(path) for folder in self.inputs if (path := folder / RULE).is_file()}) < 2
+
     def keep_models(self) -> None:
         """Copy the folds that earlier sessions have finished into the run folder, without their checkpoints."""
         for folder in self.inputs:
@@ -120,9 +136,12 @@ class Session:
 def open_session(order: Order, *, root: Path, pack: Path, code: Path, started: float) -> Session:
     """Prepare this process for calls of imettk in a notebook; arguments as in `run_stage`.
 
+    A cell may be run again: the session's clock goes on, and does not start again.
+
     Raises:
         UserError: something is not attached, damaged, or does not fit.
     """
+    started = min(started, float(os.environ.get(SESSION_START, started)))
     _leave_list(order, root / "working", started, None)
     session, environment = _open(order, root, pack, code, started)
     sys.path.insert(1, str(session.site))  # behind imettk itself, before older libraries of the image
@@ -189,7 +208,7 @@ def _run(order: Order, root: Path, pack: Path, code: Path, started: float) -> in
 def _open(order: Order, root: Path, pack: Path, code: Path, started: float) -> tuple[Session, dict[str, str]]:
     """Find the sources of a session, install the pack's libraries, and return the variables that its processes need."""
     data = find_mount(root, order.competition)
-    recipe = str(pack / order.recipe) if order.recipe.endswith(".py") else order.recipe
+    recipe = str(_own_recipe(pack, order.recipe)) if order.recipe.endswith(".py") else order.recipe
     site = _install(check_pack(pack, wanted=order.pack), root)
     if faults := missing_libraries(pack, site):
         raise UserError(f"this image lacks {', '.join(faults)}: pin the image with which it worked")
@@ -198,6 +217,15 @@ def _open(order: Order, root: Path, pack: Path, code: Path, started: float) -> t
     environment = {"PYTHONPATH": os.pathsep.join(paths), SESSION_START: repr(started)}
     _check_accelerator(order, os.environ | environment)
     return Session(order, root, started, recipe, data, inputs, site), environment
+
+
+def _own_recipe(pack: Path, name: str) -> Path:
+    """Return the path of a recipe in the pack; raise `MissingFileError` if the pack was made without it."""
+    if (path := pack / name).is_file():
+        return path
+    others = ", ".join(sorted(path.name for path in pack.glob("*.py"))) or "none"
+    command = shlex.join(["imettk", "kaggle", "pack", name, "--upload"])
+    raise MissingFileError(f"the pack has no recipe {name} (there: {others}): `{command}` puts it there")
 
 
 def _call(command: Sequence[str], environment: Mapping[str, str]) -> int:

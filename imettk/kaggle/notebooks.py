@@ -102,6 +102,7 @@ import imettk  # noqa: E402 (on the path only now)
 run = imettk.open_run(
     session.run_dir, session.recipe, data=session.data, inputs=session.inputs, fields=session.resolve(KNOBS)
 )
+session.check_inputs(run.recipe)
 run.prepare()
 session.keep_models()  # the folds that earlier sessions finished: the next one may be given this output alone
 for fold in FOLDS:
@@ -115,8 +116,13 @@ _SCORES_TITLE = """
 Out of fold, as soon as all of the folds above are done.
 """
 _SCORES = """
+from imettk.errors import PlainError  # noqa: E402 (on the path only now)
+
 if all(run.status.state[FOLDS] == "done"):
-    scores = run.validate()
+    try:
+        scores = run.validate()
+    except PlainError as error:  # Kaggle attaches no output of a failed notebook: the models would be lost
+        scores = f"not scored: {error}"
 else:
     scores = "paused: add this notebook's output as an input, and save a new version"
 scores
@@ -131,6 +137,8 @@ _SUBMIT = """
 import imettk  # noqa: E402 (on the path only now)
 
 run = imettk.open_run(session.run_dir, None, data=session.data, inputs=session.inputs)
+if not session.agree():  # notebooks that trained different folds: the rule is fitted on all of them
+    run.validate()
 run.infer()
 """
 

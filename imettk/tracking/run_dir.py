@@ -163,11 +163,24 @@ class RunDir:
         Raises:
             MismatchError: another one has; the message has the fields that differ, old and new.
         """
+        if self.has_training():
+            require_same_recipe(self.path, recipe, "Use a new --run-dir")
         path = self.path / "recipe.json"
-        if self.has_training() and path.is_file() and fingerprint(old := read_recipe(path)) != fingerprint(recipe):
-            raise MismatchError(
-                f"{self.path} holds the training of another recipe: {'; '.join(differences(old, recipe))}. "
-                "Use a new --run-dir"
-            )
         write_atomically(path, to_json(recipe).encode())
         remember_source(self.path, recipe)
+
+
+def require_same_recipe(folder: Path, recipe: Recipe, remedy: str) -> None:
+    """Require that a folder in which a training has begun is of this recipe, if it has one.
+
+    Args:
+        remedy: what to do otherwise, for the message.
+
+    Raises:
+        MismatchError: it is of another recipe; the message has the fields that differ, old and new.
+    """
+    path = folder / "recipe.json"
+    if path.is_file() and fingerprint(old := read_recipe(path)) != fingerprint(recipe):
+        raise MismatchError(
+            f"{folder} holds the training of another recipe: {'; '.join(differences(old, recipe))}. {remedy}"
+        )

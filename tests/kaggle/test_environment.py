@@ -6,16 +6,19 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from session_folders import attach
 
-from imettk.errors import DeviceError
+from imettk.config import SESSION_START, to_json
+from imettk.errors import DeviceError, MismatchError, MissingFileError
 from imettk.kaggle import environment
-from imettk.kaggle.environment import Order, Session, run_stage
+from imettk.kaggle.environment import Order, Session, open_session, run_stage
 from imettk.kaggle.mounts import find_outputs
 from imettk.kaggle.outputs import read_output_list
+from imettk.recipes import load_recipe
 
 ORDER = Order("train", "digits", "cells", push="p9", after=["p1", "p2"])
 
@@ -107,6 +110,45 @@ def test_a_session_finds_inputs_in_fields_and_keeps_finished_folds(root, tmp_pat
     ended = read_output_list(root / "working")
     assert set(ended["files"]) == kept and (ended["code"], ended["push"]) == (0, "p9")
     assert (session.run_dir / "fold1" / "model.safetensors").read_text() == "b"
+
+
+def test_inputs_of_another_recipe_are_refused_before_anything_runs(root, tmp_path):
+    """Else a fork with changed settings would train some folds, and score them with the others."""
+    recipe = load_recipe("digits")
+    for number, name in enumerate("ab"):
+        (tmp_path / name / f"fold{number}").mkdir(parents=True)
+        (tmp_path / name / f"fold{number}" / "model.safetensors").touch()
+        (tmp_path / name / "recipe.json").write_text(to_json(recipe))
+        (tmp_path / name / "rule.json").write_text(f"{number}")
+    session = Session(ORDER, root, 0.0, "digits", root, (tmp_path / "a", tmp_path / "b"), root)
+    session.check_inputs(replace(recipe, session=replace(recipe.session, limit_seconds=700.0)))
+    with pytest.raises(
+        MismatchError, match=r"a holds the training of .*: train.seed: 0 -> 7. Undo the change of KNOBS"
+    ):
+        session.check_inputs(replace(recipe, train=replace(recipe.train, seed=7)))
+    assert not session.agree() and replace(session, inputs=session.inputs[:1]).agree()
+
+
+def test_a_cell_that_opens_a_session_again_lets_its_clock_go_on(root, monkeypatch):
+    session = Session(ORDER, root, 0.0, "digits", root, (), root)
+    opened = []
+    monkeypatch.setattr(
+        environment, "_open", lambda *words: (opened.append(words[-1]), (session, {SESSION_START: "5.0"}))[1]
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(SESSION_START, "")
+    monkeypatch.delenv(SESSION_START)
+    for started in (5.0, 3600.0):
+        open_session(ORDER, root=root, pack=root, code=root, started=started)
+    assert opened == [5.0, 5.0]
+
+
+def test_a_pack_without_the_recipe_is_named(root):
+    (root / "other.py").touch()
+    with pytest.raises(
+        MissingFileError, match=r"no recipe my one\.py \(there: other\.py\): .*pack 'my one\.py' --upload"
+    ):
+        environment._own_recipe(root, "my one.py")
 
 
 def test_a_command_in_a_notebook_prints_its_lines(monkeypatch, capsys):
