@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Literal
@@ -44,9 +45,10 @@ def unsupported_gpu() -> str | None:
     major, minor = torch.cuda.get_device_capability()
     # Binary code runs on GPUs of the same major number and the same or a later minor one; PTX on any later GPU.
     for arch in torch.cuda.get_arch_list():
-        kind, _, number = arch.partition("_")
-        digits = "".join(filter(str.isdigit, number))
-        built = int(digits[:-1]), int(digits[-1])
+        named = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", arch)
+        if named is None:  # as AMD's gfx90a, which says nothing about capabilities
+            return None
+        kind, built = named[1], (int(named[2]), int(named[3]))
         if (kind == "sm" and built[0] == major and built[1] <= minor) or (
             kind == "compute" and built <= (major, minor)
         ):

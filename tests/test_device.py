@@ -43,6 +43,7 @@ def test_a_gpu_that_torch_was_not_built_for_is_named_at_the_start(gpu):
         ((9, 0), ["sm_80", "compute_80"], True),  # PTX is compiled for later GPUs
         ((9, 0), ["sm_90a"], True),
         ((12, 0), ["sm_100", "sm_120"], True),
+        ((9, 0), ["gfx90a", "gfx942"], True),  # AMD's, which have no such numbers
     ],
 )
 def test_code_runs_on_gpus_that_it_was_built_for(gpu, capability, archs, runs):

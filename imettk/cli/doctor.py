@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imettk import __version__
-from imettk.cli.installed import PACKAGES, PURPOSES, broken_packages, missing_by_extra, version_of
+from imettk.cli.installed import PACKAGES, PURPOSES, broken_packages, missing_by_extra, repair_command, version_of
 from imettk.cli.machine import free_space, memory, usable_cores
 from imettk.cli.next_steps import START, say_next
 from imettk.errors import DeviceError, UserError
@@ -24,6 +24,7 @@ WIDTH, INDENT = 100, 11
 STAYS = "\N{NO-BREAK SPACE}"  # printed as a space at which no line ends
 SMALL_SHARED = 1e9  # bytes of /dev/shm, through which loader processes hand over their batches
 GIB = 2**30
+NEEDED_BY_DEVICES = {"torch", "numpy", "opencv-python-headless"}  # distributions
 DEVICES = Path("/dev")  # has a file for each GPU that this container may use
 HIDDEN = "CUDA_VISIBLE_DEVICES"  # environment
 
@@ -40,15 +41,15 @@ def doctor(*, telegram: bool = False, kaggle: bool = False) -> int:
         PlatformError: Kaggle does not answer.
     """
     broken = broken_packages()
-    trains_on, unusable = ("", []) if "torch" in broken else _devices()
+    trains_on, unusable = ("", []) if broken.keys() & NEEDED_BY_DEVICES else _devices()
     _memory_and_disk()
     has_credentials = _kaggle(sign_in=kaggle)
     _telegram(send=telegram)
-    lacking = _extras()
+    lacking = [] if "packaging" in broken else _extras()
     _packages(broken)
     say("")
     if broken or unusable:
-        advice = "; try `pip install -e .` again" if broken else ", see above"
+        advice = f"; try `{repair_command(broken)}`" if broken else ", see above"
         say(f"missing or broken: {', '.join([*broken, *unusable])}{advice}")
         return 2
     if trains_on:
@@ -88,14 +89,17 @@ def _devices() -> tuple[str, list[str]]:
         name = f"gpu {index}"
         try:
             device = choose_device("auto", index)
-        except DeviceError as error:
-            _line(name, f"FAULT: {error}")
+            if device.type == "cuda":
+                usable.append(_gpu(name, device))
+        except (
+            DeviceError,
+            RuntimeError,
+        ) as error:  # RuntimeError: its driver fails, or another process holds it alone
+            _line(name, f"FAULT: {str(error).partition(chr(10))[0]}")
             faults.append(name)
-            continue
-        if device.type == "cuda":
-            usable.append(_gpu(name, device))
     if torch.cuda.is_available():
-        _line("cuda", f"torch {torch.__version__} is built for CUDA {torch.version.cuda}")
+        kind = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
+        _line("cuda", f"torch {torch.__version__} is built for {kind}")
     elif not faults:
         faults += _missing_gpu(torch.__version__)
     number = len(usable)

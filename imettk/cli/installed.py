@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 import warnings
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -73,6 +76,15 @@ def _import_fault(module: str) -> str | None:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def repair_command(broken: Iterable[str]) -> str:
+    """Return the command that installs required distributions again, in versions that imettk takes."""
+    try:
+        declared = {re.split(r"[^\w.-]", line, maxsplit=1)[0]: line for line in requirements()}
+    except PackageNotFoundError:
+        declared = {}
+    return f"pip install --force-reinstall {shlex.join(declared.get(name, name) for name in broken)}"
 
 
 def missing_by_extra() -> dict[str, list[str]]:

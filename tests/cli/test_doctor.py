@@ -41,10 +41,13 @@ def test_a_machine_without_a_gpu_works_and_is_sent_to_kaggle(capsys):
 
 
 def test_doctor_names_broken_libraries(monkeypatch, capsys):
-    monkeypatch.setattr("imettk.cli.installed.PACKAGES", {"nothing-such": "no_such_module"})
+    packages = {"nothing-such": "no_such_module", "packaging": "no_such_module"}  # the extras need `packaging`
+    monkeypatch.setattr("imettk.cli.installed.PACKAGES", packages)
     lines = lines_of(capsys, code=2)
     assert "           FAULT: nothing-such: ModuleNotFoundError: No module named 'no_such_module'" in lines
-    assert lines[-1] == "missing or broken: nothing-such; try `pip install -e .` again"
+    repair = "pip install --force-reinstall nothing-such 'packaging>=22'"
+    assert lines[-1] == f"missing or broken: nothing-such, packaging; try `{repair}`"
+    assert not any(line.startswith("extras") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,18 @@ def test_a_gpu_is_shown_with_what_it_can_do(bare, monkeypatch, capsys, name, cap
     for number in range(2):
         assert re.search(rf"gpu {number} ({name}, 8.0 of 16.0 GiB free, capability .*; )?{shown}", text)
     assert ending in text
+
+
+def test_a_gpu_whose_driver_fails_is_a_fault_of_the_machine(bare, monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: all devices are busy\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", fail)
+    lines = lines_of(capsys, code=2)
+    assert "gpu 0      FAULT: CUDA error: all devices are busy" in lines
+    assert lines[-1] == "missing or broken: gpu 0, see above"
 
 
 def test_a_container_that_lies_is_seen_through(bare, monkeypatch, capsys, tmp_path):

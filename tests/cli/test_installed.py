@@ -30,3 +30,9 @@ def test_without_metadata_nothing_is_known_of_extras(monkeypatch):
 
     monkeypatch.setattr(metadata, "requires", requires)
     assert installed.missing_by_extra() == {}
+    assert installed.repair_command(["six"]) == "pip install --force-reinstall six"
+
+
+def test_broken_libraries_are_installed_again_in_versions_that_imettk_takes():
+    command = installed.repair_command(["torch", "delegator.py", "own"])
+    assert command == "pip install --force-reinstall 'torch>=2.6' 'delegator.py>=0.1.1' own"
