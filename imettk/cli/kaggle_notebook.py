@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from imettk.cli.kaggle_checks import (
     check_inputs,
@@ -39,9 +40,10 @@ def write_notebook(arguments: argparse.Namespace) -> int:
         machine=machine,
     )
     paths = write_notebooks(arguments.out, draft)
+    own = [arguments.recipe] if arguments.recipe.endswith(".py") else []
+    local = ["run-local", str(paths[0]), arguments.recipe, "--data", "DIR", "--run-dir", "DIR"]
     say(f"{' and '.join(map(str, paths))} are written; next:")
-    say(f"  imettk kaggle run-local {paths[0]} {arguments.recipe} --data DIR --run-dir DIR   # try it here")
-    own = f" {arguments.recipe}" if arguments.recipe.endswith(".py") else ""
-    say(f"  imettk kaggle pack{own} --upload   # the dataset that both attach; make it public for others")
+    say(f"  {shlex.join(['imettk', 'kaggle', *local])}   # try it here")
+    say(f"  {shlex.join(['imettk', 'kaggle', 'pack', *own, '--upload'])}   # both attach it; make it public for others")
     say("  kaggle.com/code: New Notebook, File, Import Notebook")
     return 0

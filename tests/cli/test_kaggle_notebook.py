@@ -13,12 +13,12 @@ from imettk.kaggle.cells import setting_in, source_of
 
 def test_notebooks_are_written_with_the_overrides_in_a_cell(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}"))
-    command("notebook", "mine.py", "--dataset", "me/cells", "--folds", "0,1", "--out", "out", "--train.seed", 7)
+    Path("my own.py").write_text(OWN.format(weights=f"kaggle-model:{MODEL}"))
+    command("notebook", "my own.py", "--dataset", "me/cells", "--folds", "0,1", "--out", "out", "--train.seed", 7)
     text = capsys.readouterr().out
-    assert "imettk kaggle run-local out/train.ipynb mine.py" in text and "pack mine.py --upload" in text
+    assert "imettk kaggle run-local out/train.ipynb 'my own.py'" in text and "pack 'my own.py' --upload" in text
     train = Path("out/train.ipynb").read_text()
-    assert (setting_in(train, "RECIPE"), setting_in(train, "COMPETITION")) == ("mine.py", "cells")
+    assert (setting_in(train, "RECIPE"), setting_in(train, "COMPETITION")) == ("my own.py", "cells")
     source = source_of(train)
     assert '"train.seed": 7,' in source and "FOLDS = [0, 1]" in source and f'"kaggle-model:{MODEL}"' in source
     assert f"the model `{MODEL}`" in train
