@@ -68,7 +68,9 @@ class Ended:
         return any((folder / name).is_file() for folder in (self.run.path, *self.run.inputs))
 
     def untrained(self) -> list[int]:
-        """Return the folds that have no finished model."""
+        """Return the folds that are still to be trained: none where another tool has made the predictions."""
+        if _is_imported(self.run):
+            return []
         # Under `--resume weights` models among the inputs are those of other trainings.
         run = RunDir(self.run.path) if getattr(self.arguments, "resume", "") == "weights" else self.run
         return sorted({*range(self.recipe.folds.num_folds)} - {*run.trained_folds()})
@@ -116,7 +118,8 @@ def _after_preflight(ended: Ended) -> str:
     from imettk.commands.preflight import RESULT
 
     measured = read_json(ended.run.path / RESULT) or {}
-    if measured.get("device") != "cpu" or measured.get("seconds_a_fold", 0.0) < _LONG_SECONDS:
+    is_short = measured.get("device") != "cpu" or measured.get("seconds_a_fold", 0.0) < _LONG_SECONDS
+    if is_short or ended.option("--pseudo"):  # which a chain does not take
         return ended.followed_by("prepare")
     recipe = ended.arguments.recipe or ""
     travels = recipe and not recipe.endswith(".json")  # kernels take a built-in recipe or a .py file
@@ -212,7 +215,8 @@ def _competition(folder: Path) -> str | None:
 def _lacking_test(ended: Ended, members: Sequence[Path]) -> str | None:
     """Return the command that predicts the test set with the first run that has not; None if all have."""
     for member in members:
-        if not any(member.glob("fold*/test.safetensors")):
+        # Another tool's predictions can only be imported again, with those of the test set.
+        if not any(member.glob("fold*/test.safetensors")) and not _is_imported(RunDir(member)):
             return shlex.join(["imettk", "infer", *ended.option("--data"), "--run-dir", str(member)])
     return None
 
@@ -258,8 +262,16 @@ def _after_import(ended: Ended) -> str:
     return shlex.join(["imettk", "ensemble", *words])
 
 
+def _is_imported(run: RunDir) -> bool:
+    from imettk.commands.import_predictions import is_imported
+
+    return is_imported(run)
+
+
 def _new_folder(folder: Path, suffix: str) -> str:
     """Return the name of a folder beside this one that does not exist yet."""
+    if folder.name in ("", ".."):  # as `--run-dir .`
+        folder = folder.resolve()
     name, number = f"{folder}-{suffix}", 2
     while Path(name).exists():
         name, number = f"{folder}-{suffix}{number}", number + 1

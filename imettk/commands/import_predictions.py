@@ -8,7 +8,7 @@ from imettk.commands.validate import validate
 from imettk.config import Recipe
 from imettk.data.table import read_test_table
 from imettk.evaluation.imports import read_oof, read_test
-from imettk.experiment.imported import save_imported
+from imettk.experiment.imported import imported_folds, save_imported
 from imettk.experiment.prepared import read_prepared
 from imettk.progress import say
 from imettk.tracking.lock import hold_folder
@@ -44,3 +44,8 @@ def import_predictions(recipe: Recipe, data_dir: Path, run: RunDir, *, oof: Path
     say(f"{oof}: {what}, {more}: ids, folds and values checked")
     # Without the inputs, whose trained models are other runs.
     validate(recipe, data_dir, RunDir(run.path), fold=None)
+
+
+def is_imported(run: RunDir) -> bool:
+    """Return whether a run has another tool's predictions in place of models."""
+    return bool(imported_folds(run))

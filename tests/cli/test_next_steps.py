@@ -16,6 +16,7 @@ from imettk.config import Recipe
 from imettk.config.overrides import apply_overrides
 from imettk.recipes import load_recipe
 from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import save_tensors
 
 SEVERAL = [f"r/fold{fold}/model.safetensors" for fold in range(3)]
 SUBMIT = (
@@ -153,6 +154,11 @@ def lay(files: list[str]) -> None:
             "preflight digits --data d --run-dir r --train.seed 1",
             "imettk kaggle chain digits --competition SLUG --train.seed 1 --folds 0,1,2",
         ),
+        (
+            [MEASURED],  # a chain would train without the pseudo labels
+            "preflight digits --run-dir r --pseudo p",
+            "imettk prepare digits --run-dir r --pseudo p",
+        ),
         ([MEASURED.replace("80000", "60")], "preflight digits --run-dir r", "imettk prepare digits --run-dir r"),
     ],
 )  # fmt: skip
@@ -165,6 +171,22 @@ def test_the_next_command_fits_what_was_typed_and_done(tmp_path, monkeypatch, fi
     assert shown == following
     if shown is not None and shown.startswith("imettk"):
         pages.understand(shown)
+
+
+def test_a_run_of_another_tool_is_neither_trained_nor_inferred(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("r", "a"):
+        (tmp_path / name / "fold0").mkdir(parents=True)
+        save_tensors(Path(name, "fold0", "oof.safetensors"), {}, {"imported": "oof.csv"})
+    assert NEXT["validate"](ended("validate --run-dir r")) == "open r/report.html in a browser"
+    assert NEXT["ensemble"](ended("ensemble --members a --run-dir b")) is None
+
+
+def test_a_folder_beside_the_one_here_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    shown = NEXT["pseudo"](ended("pseudo digits --run-dir ."))
+    assert shown == f"imettk prepare digits --run-dir {tmp_path}/mine-pseudo --pseudo ."
 
 
 def test_a_path_with_a_space_can_be_copied(tmp_path, monkeypatch):
