@@ -112,7 +112,8 @@ def _cpu(cpu: torch.device) -> None:
 
     cores, threads = usable_cores(), torch.get_num_threads()
     kind = torch.backends.cpu.get_cpu_capability()
-    _line("cpu", f"{cores:g} of {os.cpu_count()} cores, {kind}; torch takes {threads} threads; {_precisions(cpu)}")
+    taken = f"{threads} thread{'' if threads == 1 else 's'}"
+    _line("cpu", f"{cores:g} of {os.cpu_count()} cores, {kind}; torch takes {taken}; {_precisions(cpu)}")
     if threads > cores:
         _line("", f"note: more threads than cores make every step slower: set OMP_NUM_THREADS={max(1, int(cores))}")
 

@@ -209,7 +209,8 @@ def _add_local(local: argparse.ArgumentParser) -> None:
     local.add_argument("--notebook", action="store_true", help="run the command's notebook instead of its script")
     local.add_argument("--fold", type=int, help="only this fold (default: all)")
     local.add_argument("--models", nargs="+", default=[], metavar="NAME=DIR", help="folders in place of Kaggle models")
-    local.add_argument("--limit-seconds", type=float, metavar="S", help="kill the session after this time")
+    limit_help = "kill the session after this time; a command stops before, a notebook by its own session.limit_seconds"
+    local.add_argument("--limit-seconds", type=float, metavar="S", help=limit_help)
     local.add_argument("--pack", type=Path, metavar="DIR", help="a pack's folder (default: a pack is made)")
 
 

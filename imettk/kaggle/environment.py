@@ -37,7 +37,7 @@ fault = unsupported_gpu() if torch.cuda.is_available() else "torch sees no GPU, 
 if fault:
     print({_FAULT!r} + fault)
 """
-MODEL = "model.safetensors"  # a fold's finished weights
+TRAINED = "model.safetensors"  # a fold's finished weights
 RULE = "rule.json"
 SITE = "imettk-site"  # the wheels are installed outside the folder that the platform keeps as output
 
@@ -117,12 +117,12 @@ class Session:
     def keep_models(self) -> None:
         """Copy the folds that earlier sessions have finished into the run folder, without their checkpoints."""
         for folder in self.inputs:
-            for model in sorted(folder.glob(f"fold*/{MODEL}")):
+            for model in sorted(folder.glob(f"fold*/{TRAINED}")):
                 own = self.run_dir / model.parent.name
-                if (own / MODEL).is_file():
+                if (own / TRAINED).is_file():
                     continue
                 own.mkdir(exist_ok=True)
-                others = [path for path in model.parent.iterdir() if path.is_file() and path.name != MODEL]
+                others = [path for path in model.parent.iterdir() if path.is_file() and path.name != TRAINED]
                 for path in [*others, model]:  # the model last: with it the fold counts as finished
                     copy_file(path, own / path.name)
 

@@ -43,8 +43,8 @@ def run_local(
         inputs: outputs of earlier sessions.
         models: folders in place of Kaggle's models, by owner/model/framework/variation/version.
         arguments: options of the command.
-        limit_seconds: the time after which the session is killed, as on the platform; the command gets the limit too,
-            and stops before.
+        limit_seconds: the time after which the session is killed, as on the platform. A command gets the limit too,
+            and stops before; a notebook of `imettk kaggle notebook` stops by the `session.limit_seconds` in its cells.
         pack: a pack's folder; None to make one without wheels, so that the libraries are those of this Python.
         notebook: whether to run the command's notebook instead of its script.
 
