@@ -108,7 +108,9 @@ class Session:
             MismatchError: an input is of another recipe; the message has the fields that differ, old and new.
         """
         for folder in RunDir(self.run_dir, self.inputs).with_training():
-            require_same_recipe(folder, recipe, "Undo the change of KNOBS, or remove that input")
+            require_same_recipe(
+                folder, recipe, "Undo the change of KNOBS, or train in a new session without that output"
+            )
 
     def agree(self) -> bool:
         """Return whether all inputs have the same rule; notebooks that train different folds fit different ones."""
