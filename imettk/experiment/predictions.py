@@ -23,7 +23,7 @@ from imettk.data.sampling import sequential_requests
 from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.imported import read_imported
 from imettk.experiment.network_check import predict_sizes, require_sizes
-from imettk.experiment.prepared import Experiment, ImageRows, load_model
+from imettk.experiment.prepared import Experiment, ImageRows, load_model, require_trained_by
 from imettk.experiment.scaling import read_scale, unscale
 from imettk.inference.predictor import Predictions, load_predictions, predict_outputs, save_predictions
 from imettk.models.heads import Outputs, log_probs_by_part
@@ -32,6 +32,7 @@ from imettk.models.network import Network
 from imettk.progress import say
 from imettk.tracking.files import sha256
 from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import read_values
 from imettk.training.process_group import Compute
 
 
@@ -110,6 +111,8 @@ class TrainedModels:
                 say(f"warning: {error}: the predictions are made again")
                 continue
             if kept.values == values and np.array_equal(kept.ids, images.ids):
+                model = self.run.model(fold)
+                require_trained_by(model, self.recipe, read_values(model))  # as if the model were to predict
                 say(f"fold {fold} {name}: taken from {path}")
                 return kept
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -242,6 +243,17 @@ def make_network(
     )
 
 
+def require_trained_by(path: Path, recipe: Recipe, values: Mapping[str, Any]) -> None:
+    """Raise `MismatchError` if a model, which has these values, was trained by another recipe."""
+    if values["fingerprint"] != fingerprint(recipe):
+        raise MismatchError(
+            f"{path} was trained by another recipe (fingerprint {values['fingerprint']}, this one has "
+            f"{fingerprint(recipe)}); leave RECIPE out to use the run folder's own"
+        )
+    if changed := misfits(recipe, values):
+        raise MismatchError(f"{path} was trained with {'; '.join(changed)}: leave that out, as it follows the model")
+
+
 def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.device) -> Network:
     """Read the trained network of a fold.
 
@@ -254,13 +266,7 @@ def load_model(path: Path, recipe: Recipe, table: SampleTable, device: torch.dev
         model = read_tensors(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; delete it: `imettk train` makes it again from the last checkpoint") from None
-    if model.values["fingerprint"] != fingerprint(recipe):
-        raise MismatchError(
-            f"{path} was trained by another recipe (fingerprint {model.values['fingerprint']}, this one has "
-            f"{fingerprint(recipe)}); leave RECIPE out to use the run folder's own"
-        )
-    if changed := misfits(recipe, model.values):
-        raise MismatchError(f"{path} was trained with {'; '.join(changed)}: leave that out, as it follows the model")
+    require_trained_by(path, recipe, model.values)
     if tuple(model.values["labels"]) != table.labels:
         raise MismatchError(
             f"{path} knows {len(model.values['labels'])} labels, the table has {len(table.labels)} others: "

@@ -10,16 +10,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from imettk.config import Recipe
+from imettk.config import Recipe, fingerprint
 from imettk.data.reader import resize
 from imettk.data.sample_table import SampleTable
 from imettk.data.source import ImageSource, make_reader
-from imettk.errors import TrainingError
+from imettk.errors import MismatchError, TrainingError
 from imettk.experiment.predictions import TrainedModels, evaluate
 from imettk.experiment.prepared import ImageRows
+from imettk.inference.predictor import Predictions, save_predictions
 from imettk.models.heads import Outputs
 from imettk.recipes.digits import digits
 from imettk.tracking.run_dir import RunDir
+from imettk.tracking.tensors import save_tensors
 from imettk.training.process_group import Compute
 
 
@@ -101,6 +103,22 @@ def test_the_size_is_part_of_what_identifies_predictions(tmp_path):
     plain = identify(None)
     assert plain == identify(recipe.images.image_size) and "image_size" not in plain
     assert identify((64, 96)) == plain | {"image_size": [64, 96]}
+
+
+def test_predictions_of_another_recipe_do_not_stand_in_for_its_model(tmp_path):
+    """Else folds that two recipes trained would be scored together, as the model by itself would not be."""
+    (tmp_path / "fold0").mkdir()
+    recipe, path = digits(), tmp_path / "fold0" / "model.safetensors"
+    save_tensors(path, {}, {"fingerprint": fingerprint(recipe)})
+    table = SampleTable(np.array([]), np.array([]), ("x",), ("",))
+    images = ImageRows(table, ImageSource(table, make_reader(recipe)), np.arange(0))
+    models = TrainedModels(recipe, RunDir(tmp_path), Compute(torch.device("cpu"), torch.float32))
+    values = models._identify(0, images, ("plain",))
+    save_predictions(tmp_path / "fold0" / "test.safetensors", Predictions(images.ids, np.zeros((1, 0, 1)), values))
+    assert models.find(0, "test", images, ("plain",)) is not None
+    other = replace(models, recipe=replace(recipe, train=replace(recipe.train, seed=7)))
+    with pytest.raises(MismatchError, match="was trained by another recipe"):
+        other.find(0, "test", images, ("plain",))
 
 
 class Questions(Unsure):
