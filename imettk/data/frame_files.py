@@ -6,6 +6,7 @@ thousand labels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -70,16 +71,16 @@ def read_frame(path: Path, *, text: Sequence[str], numbers: Sequence[str]) -> pd
     Raises:
         DataError: a column is missing, or a cell that should hold a number does not.
     """
-    columns = [*text, *numbers]
-    require_columns(pd.DataFrame(columns=read_header(path)), path, columns)
+    header, columns = read_header(path), [*text, *numbers]
+    require_columns(pd.DataFrame(columns=header), path, columns)
     if _is_parquet(path):
-        frame = _parquet(path).read(columns, use_threads=False).to_pandas(use_threads=False)
+        # Without pandas' metadata, which would make the index of a saved frame of an `id` column.
+        frame = _parquet(path).read(columns, use_threads=False).to_pandas(use_threads=False, ignore_metadata=True)
     else:
         try:
-            kinds = dict.fromkeys(text, str) | dict.fromkeys(numbers, np.float64)
-            return _read_csv(path, usecols=columns, dtype=kinds)[columns]
+            return _read_csv(path, dtype=dict.fromkeys(header, str) | dict.fromkeys(numbers, np.float64))[columns]
         except ValueError:  # a cell is no number; pandas does not say which
-            frame = _read_csv(path, usecols=columns, dtype=str)
+            frame = _read_csv(path, dtype=str)
     cells = {name: [as_cell(as_id(value)) for value in frame[name]] for name in text}
     return pd.DataFrame(cells | {name: _as_numbers(path, name, frame[name]) for name in numbers})
 
@@ -111,7 +112,13 @@ def _parquet(path: Path):  # type: ignore[no-untyped-def]
 
 
 def _read_csv(path: Path, **how: object) -> pd.DataFrame:
+    # Without `usecols`, with which pandas drops the rest of a row that has too many cells: `0,5` would be 0.
+    how = {"encoding": "utf-8-sig", "keep_default_na": False, "index_col": False} | how
     try:
-        return pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, **how)  # type: ignore[call-overload]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, **how)  # type: ignore[call-overload]
+    except pd.errors.ParserWarning:
+        raise DataError(f"{path} is not a readable csv table: its first row has more cells than its header") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable csv table: {' '.join(str(error).split())}") from None

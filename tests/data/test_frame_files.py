@@ -48,6 +48,20 @@ def test_numbers_of_other_kinds_are_read(tmp_path, ending):
         read_frame(path, text=["id"], numbers=["p", "more"])
 
 
+def test_an_index_of_pandas_is_a_column(tmp_path):
+    path = tmp_path / "oof.parquet"
+    pd.DataFrame({"p": [0.5]}, index=pd.Index(["007"], name="id")).to_parquet(path)
+    assert read_frame(path, text=["id"], numbers=["p"]).iloc[0].tolist() == ["007", 0.5]
+
+
+@pytest.mark.parametrize(("rows", "message"), [("a,0,5\nb,0,5\n", "first row has more"), ("a,1\nb,0,5\n", "saw 3")])
+def test_a_row_with_too_many_cells_is_not_cut(tmp_path, rows, message):
+    path = tmp_path / "oof.csv"
+    path.write_text("id,p\n" + rows)
+    with pytest.raises(DataError, match=message):
+        read_frame(path, text=["id"], numbers=["p"])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
