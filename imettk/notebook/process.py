@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, cast
 
 from imettk import errors
 from imettk.notebook.cell import Cell
 from imettk.progress import HINTS, RELAYED
 
-OWN = "imettk: "  # begins the line with which a command says its error
+OWN = re.compile(r"imettk: (error: )?|imettk [a-z -]+: error: ")  # begins a command's error, or that of its parser
 Line = tuple[bool, str] | None  # whether it is of stderr, and the text; None at the end of a stream
 
 
@@ -53,7 +55,11 @@ def run_command(words: Sequence[str], environment: dict[str, str] | None = None)
             env=_environment(cell) | (environment or {}),
             start_new_session=True,  # an interrupt of the notebook must reach it once, from here
         )
-        own_lines, interrupts = _relay(process, cell)
+        try:
+            own_lines, interrupts = _relay(process, cell)
+        finally:  # also after a fault here, or an interrupt at a bad moment: nothing goes on without its cell
+            cast(IO[bytes], process.stdin).close()
+            process.wait()
         if interrupts:
             raise KeyboardInterrupt
         if process.returncode:
@@ -72,12 +78,12 @@ def _environment(cell: Cell) -> dict[str, str]:
 
 
 def _relay(process: subprocess.Popen[bytes], cell: Cell) -> tuple[list[str], int]:
-    """Show the lines of a process until it has ended; pass interrupts on, and kill it after a second one.
+    """Show the lines of a process until it closes them; pass interrupts on, and kill it after a second one.
 
     Returns:
         The lines that may be its error, which are not shown, and the number of interrupts.
     """
-    assert process.stdin and process.stdout and process.stderr
+    assert process.stdout and process.stderr
     lines: SimpleQueue[Line] = SimpleQueue()
     for stream in (process.stdout, process.stderr):
         threading.Thread(target=_read, args=(stream, stream is process.stderr, lines), daemon=True).start()
@@ -86,15 +92,13 @@ def _relay(process: subprocess.Popen[bytes], cell: Cell) -> tuple[list[str], int
         try:
             if (line := lines.get()) is None:
                 open_streams -= 1
-            elif line[0] and line[1].startswith(OWN):
+            elif line[0] and OWN.match(line[1]):
                 own_lines.append(line[1])
             else:
                 cell.print(line[1], is_error=line[0])
         except KeyboardInterrupt:
             interrupts += 1
             _interrupt(process, interrupts, cell)
-    process.wait()
-    process.stdin.close()
     return own_lines, interrupts
 
 
@@ -107,14 +111,21 @@ def _read(stream: IO[bytes], is_error: bool, lines: SimpleQueue[Line]) -> None:
 
 
 def _interrupt(process: subprocess.Popen[bytes], count: int, cell: Cell) -> None:
-    """Ask a process to stop at its next step, or kill it if it was asked before."""
-    if process.poll() is not None:
-        return
+    """Ask a process to stop at its next step; if it was asked before, kill it with all that it has started."""
     if count > 1:
-        process.kill()
-    else:
-        cell.print("interrupted: the command stops as soon as it has saved; a second interrupt kills it", is_error=True)
+        _kill(process)
+    elif process.poll() is None:
         process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        cell.print("interrupted: the command stops as soon as it has saved; a second interrupt kills it", is_error=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its own ones, which would hold the GPU and these streams."""
+    if os.name != "posix":
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _error_of(error_file: Path, command: str, code: int, own_lines: Sequence[str]) -> Exception:
@@ -126,7 +137,7 @@ def _error_of(error_file: Path, command: str, code: int, own_lines: Sequence[str
             make: Callable[[str], Exception] = found
             return make(str(text))
     if own_lines and code == 2:  # of one of several processes, or an error of the machine
-        return errors.UserError(own_lines[-1].removeprefix(OWN))
+        return errors.UserError(OWN.sub("", own_lines[-1], 1))
     ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    shown = own_lines[-1].removeprefix(OWN) if own_lines else "see above; the same command again continues a training"
+    shown = OWN.sub("", own_lines[-1], 1) if own_lines else "see above; the same command again continues a training"
     return CommandError(f"`imettk {command}` {ended}: {shown}")

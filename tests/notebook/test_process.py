@@ -17,15 +17,19 @@ PATIENCE = 60.0  # seconds, of a machine under load
 
 # Stands in for the child: each does what its first word says.
 FAKE = """
-import signal, sys, time
+import signal, subprocess, sys, time
 what = sys.argv[2]
 if what == "lines":
     print("out"); print("\\r 10% of a bar", file=sys.stderr); print("imettk: note of its own", file=sys.stderr)
 elif what == "fail":
     sys.stderr.write("Traceback\\nimettk: it broke\\n"); sys.exit(int(sys.argv[3]))
+elif what == "last":
+    print("ready", flush=True); sys.stdin.read(); open(sys.argv[3], "w").close()
 elif what == "die":
     import os; os.kill(os.getpid(), signal.SIGKILL)
 else:
+    if what == "hang":  # with a process of its own, which has its streams
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
     stopped = []
     signal.signal(signal.SIGINT, lambda *_: stopped.append(1))
     print("ready", flush=True)
@@ -83,6 +87,21 @@ def test_an_interrupt_waits_until_the_command_has_saved_and_a_second_one_kills_i
         run_command([what])
     assert time.monotonic() - begun < PATIENCE
     assert ("saved" in capsys.readouterr().out) == (what == "wait")
+
+
+def test_a_fault_of_the_cell_ends_the_command(fake, monkeypatch, tmp_path):
+    def fail(cell, line, **how):
+        raise OSError("no frontend")
+
+    monkeypatch.setattr(process.Cell, "print", fail)
+    with pytest.raises(OSError, match="no frontend"):
+        run_command(["last", str(tmp_path / "ended")])
+    assert (tmp_path / "ended").exists()
+
+
+def test_an_error_of_the_parser_is_the_users(capsys):
+    with pytest.raises(errors.UserError, match=r"^argument --fold: invalid int value: 'x'$"):
+        run_command(["train", "--fold", "x"])
 
 
 def test_the_command_ends_with_the_process_that_began_it_after_saving(tmp_path):
