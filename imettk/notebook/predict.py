@@ -12,8 +12,8 @@ import pandas as pd
 
 from imettk.commands.infer_images import answer_images
 from imettk.errors import DataError
-from imettk.evaluation.frames import label_frame
-from imettk.notebook.run import AnyPath, Run
+from imettk.evaluation.frames import ANSWER, ID, label_frame
+from imettk.notebook.run import AnyPath, Run, whole_fold
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +25,8 @@ def predict(
     """Predict images by the trained models of a run, in this process.
 
     Args:
-        images: paths of files or folders, PIL images, or arrays uint8 (H, W) or (H, W, 3 or 4); one or several.
+        images: paths of files or folders, PIL images, or arrays uint8 (H, W) or (H, W, 3 or 4); one or several, which
+            may be an array or a column of a frame, too.
         fold: predict with the model of this fold alone; None takes the mean of all trained folds.
 
     Returns:
@@ -34,17 +35,20 @@ def predict(
         identities are ranked by neighbours.
 
     Raises:
+        ConfigError: `fold` is no whole number.
         MissingFileError: a file is missing, or an earlier command has not written what it should have.
         DataError: an array is no image, or none of the images can be read.
     """
-    several = images if isinstance(images, Iterable) and not isinstance(images, str | np.ndarray) else [images]
+    fold = None if fold is None else whole_fold(fold)
+    is_one = images.ndim in (2, 3) if isinstance(images, np.ndarray) else isinstance(images, str)
+    several = images if isinstance(images, Iterable) and not is_one else [images]
     with tempfile.TemporaryDirectory() as folder:
         paths = [_as_file(image, Path(folder, f"image{number}.png")) for number, image in enumerate(several)]
         answers = answer_images(run.recipe, run.data, run.folder, paths, fold=fold)
     texts: list[Any] = [None] * len(answers.names)
     for row, text in zip(answers.rows.tolist(), answers.texts, strict=True):
         texts[row] = text
-    frame = pd.DataFrame({"id": answers.names, "answer": texts})
+    frame = pd.DataFrame({ID: answers.names, ANSWER: texts})
     if not answers.outputs.shape[1]:
         return frame
     labels = label_frame(run.recipe.task, answers.outputs, answers.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,30 +33,35 @@ def open_run(
     recipe: Recipe | AnyPath | None = None,
     *,
     data: AnyPath = "data",
-    inputs: Sequence[AnyPath] = (),
+    inputs: AnyPath | Sequence[AnyPath] = (),
     fields: Mapping[str, Any] | None = None,
 ) -> Run:
     """Open a run folder, which the first command makes if it is new.
+
+    Relative paths are those of now: a later change of the working directory does not move the run.
 
     Args:
         run_dir: the folder for all results.
         recipe: a Recipe, or what `load_recipe` takes; None takes the recipe that the folder or an input holds.
         data: the competition's folder.
-        inputs: folders of earlier runs, only read.
+        inputs: folders of earlier runs, one or several, only read.
         fields: values of some of the recipe's fields, as for `load_recipe`.
 
     Raises:
         ConfigError: the recipe or a field is not valid, or there is no recipe.
         MissingFileError: an input is not a folder.
     """
-    folder = RunDir(Path(run_dir), [Path(path) for path in inputs])
+    several = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    folder = RunDir(Path(run_dir).absolute(), [Path(path).absolute() for path in several])
     if folder.path.exists() and not folder.path.is_dir():
         raise MissingFileError(f"{folder.path} is a file, not a folder")
     if isinstance(recipe, str | os.PathLike):
         recipe = load_recipe(recipe, fields)
     elif fields:
         raise ConfigError("`fields` change a recipe that is given by its name or file: change a Recipe by `replace`")
-    return Run(folder, Path(data), recipe if recipe is not None else folder.recipe())
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise ConfigError(f"`recipe` must be a Recipe, a name or a file, got {recipe!r}")
+    return Run(folder, Path(data).absolute(), recipe or folder.recipe())
 
 
 class Run:
@@ -201,4 +207,18 @@ class Run:
 
 
 def _fold(fold: int | None) -> list[str]:
-    return [] if fold is None else ["--fold", str(fold)]
+    return [] if fold is None else ["--fold", str(whole_fold(fold))]
+
+
+def whole_fold(fold: int) -> int:
+    """Return a fold, also one of numpy, as Python's integer.
+
+    Raises:
+        ConfigError: it is something else, of which a command would take True for 1.
+    """
+    try:
+        if not isinstance(fold, bool):
+            return operator.index(fold)
+    except TypeError:
+        pass
+    raise ConfigError(f"`fold` must be a whole number, or None for all, got {fold!r}")

@@ -28,6 +28,7 @@ def test_paths_arrays_and_pictures_of_an_image_get_one_answer(trained, digits_da
     assert frame["answer"].tolist() == [printed] * 4
     probs = frame.drop(columns=["id", "answer"])
     assert probs.shape[1] == 15 and (probs == probs.iloc[0]).all().all()
+    assert imettk.predict(trained, np.array([str(path)]), fold=0)["answer"].tolist() == [printed]
     # The test set's predictions of the same image, which another command made.
     run("infer", "--run-dir", trained.path, "--data", trained.data)
     row = trained.test.set_index("id").loc[path.stem]

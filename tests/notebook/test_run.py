@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
@@ -90,7 +91,7 @@ def test_a_run_goes_on_where_it_was_and_the_page_tells_the_truth(digits_data, tm
     assert run.status.state.tolist() == ["new", "new"] and run.status.step.tolist() == [0, 0]
     first = run.train(fold=0)
     assert first.state[0] == "paused" and first.step[0] == 1 and first.reason[0] == "step limit of the session"
-    assert repr(run) == f"<Run {Path('runs/mine')}: digits, 0 of 2 folds trained>"
+    assert repr(run) == f"<Run {tmp_path / 'runs' / 'mine'}: digits, 0 of 2 folds trained>"
     with pytest.raises(MissingFileError, match="run `validate` first"):
         _ = run.scores
     page, names = PAGES["docs/notebooks.md"], {}
@@ -130,6 +131,26 @@ def test_errors_are_those_of_the_command_line(digits_data, tmp_path, here):
         imettk.open_run(tmp_path / "new", imettk.load_recipe("digits"), fields={"train.seed": 1})
 
 
+def test_arguments_of_other_types_are_taken_or_named(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "run_command", lambda words, environment: calls.append(words))
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    run = imettk.open_run("run", "digits", inputs="in")
+    monkeypatch.chdir("in")  # the run stays where it was
+    run.train(np.int64(1))
+    places = ["--data", "../data", "--run-dir", "../run", "--inputs", "../in"]
+    expected = [word if word.startswith("--") else str(tmp_path / word[3:]) for word in places]
+    assert calls[0][2:10] == [*expected, "--fold", "1"]
+    for fold in (True, 0.0, "0", [0]):
+        for call in (run.train, run.validate, run.infer, lambda fold: imettk.predict(run, "x.png", fold=fold)):
+            with pytest.raises(ConfigError, match="`fold` must be a whole number, or None for all, got"):
+                call(fold)
+    for recipe in (imettk.Recipe, {"name": "digits"}, 3):
+        with pytest.raises(ConfigError, match="`recipe` must be a Recipe, a name or a file, got"):
+            imettk.open_run("run", recipe)
+
+
 def test_words_of_a_call_are_those_of_the_command_line(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(module, "run_command", lambda words, environment: calls.append(words))
@@ -139,7 +160,14 @@ def test_words_of_a_call_are_those_of_the_command_line(tmp_path, monkeypatch):
     run.preflight()
     command, recipe, *rest = calls[0]
     assert command == "train" and recipe.endswith("recipe.json")
-    common = ["--data", "data", "--run-dir", str(tmp_path / "run"), "--inputs", str(tmp_path / "in")]
+    common = [
+        "--data",
+        str(Path("data").absolute()),
+        "--run-dir",
+        str(tmp_path / "run"),
+        "--inputs",
+        str(tmp_path / "in"),
+    ]
     assert rest[: len(common) + 2] == [*common, "--fold", "1"] and rest[-2:] == ["--processes", "2"]
     assert float(rest[rest.index("--session.limit-seconds") + 1]) == pytest.approx(600, abs=1)
     assert [words[0] for words in calls] == ["train", "preflight"]
