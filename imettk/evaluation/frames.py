@@ -25,7 +25,7 @@ from imettk.tracking.run_dir import RunDir
 Kind = Literal["oof", "test", "gallery"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WRITTEN_BY = {"oof": "validate", "test": "infer", "gallery": "validate"}
-ID, FOLD, TRUTH = "id", "fold", "truth"
+ID, FOLD, TRUTH, ANSWER = "id", "fold", "truth", "answer"
 
 
 def label_columns(labels: Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def label_columns(labels: Sequence[str]) -> list[str]:
 
 
 def _is_reserved(name: str) -> bool:
-    return name in (ID, FOLD, TRUTH) or name.startswith((f"{TRUTH}:", "label:"))
+    return name in (ID, FOLD, TRUTH, ANSWER) or name.startswith((f"{TRUTH}:", "label:"))
 
 
 def truth_columns(task: Task, targets: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:

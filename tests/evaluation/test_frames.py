@@ -67,9 +67,9 @@ def test_grades_get_the_probability_of_each(tmp_path):
 
 
 def test_no_two_labels_share_a_column():
-    names = ["id", "label:id", "fold", "truth", "truth:a", "a", "e0"]
+    names = ["id", "label:id", "answer", "fold", "truth", "truth:a", "a", "e0"]
     columns = label_columns(names)
-    assert len({*columns, "id", "fold", "truth", "truth:a"}) == len(names) + 4
+    assert len({*columns, "id", "answer", "fold", "truth", "truth:a"}) == len(names) + 5
     assert columns[-2:] == ["a", "e0"]
 
 
