@@ -38,6 +38,8 @@ def read_oof(path: Path, recipe: Recipe, prepared: Prepared) -> dict[int, Predic
     table, task = prepared.table, recipe.task
     expected = truth_columns(task, table.targets, table.labels)
     frame = _read(path, recipe, table, [FOLD], [name for name in expected if name in read_header(path)])
+    if frame.empty:
+        raise DataError(f"{path} has no rows: it needs those of at least one fold")
     rows = _rows_of(path, frame, table.ids, "training table", needs_all=False)
     _require_folds(path, frame, prepared.folds[rows], table.ids)
     _require_truth(path, frame, {name: values[rows] for name, values in expected.items()})
@@ -186,5 +188,5 @@ def _require_values(
         return
     row, column = np.argwhere(~holds)[0].tolist()
     rows = list_names(ids[np.asarray((~holds).any(1))], "row")
-    example = f"{columns[column]} of {ids.iloc[row]} is {values[row, column]:g}"
+    example = f"{columns[column]} of {ids.iloc[row]} is {values[row, column].item()!r}"
     raise DataError(f"{path}: {rows} with values that are not {rule}: {example}")

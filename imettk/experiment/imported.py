@@ -60,10 +60,12 @@ def save_imported(run: RunDir, parts: Mapping[int, Predictions], test: Predictio
     """Write the out-of-fold predictions of each fold, and beside each those of the test set; earlier ones are removed.
 
     Raises:
-        MismatchError: a training has begun in the run folder, whose predictions these are not.
+        MismatchError: the run folder holds a training or an ensemble, whose predictions these are not.
     """
     if run.has_training():
         raise MismatchError(f"{run.path} holds a training of imettk: import into another --run-dir")
+    if (run.path / f"{OOF}.safetensors").is_file():
+        raise MismatchError(f"{run.path} holds an ensemble: import into another --run-dir")
     for fold in imported_folds(RunDir(run.path)):  # a fold or a test set left of them would be taken for new
         for name in (OOF, TEST):
             (run.fold(fold) / f"{name}.safetensors").unlink(missing_ok=True)

@@ -115,6 +115,8 @@ FAULTS = {
     "no number": (lambda frame: change(frame, "b", "high"), DataError, r"column b holds 1 cell \('high'\) that"),
     "nothing": (lambda frame: change(frame, "b", None), DataError, r"1 row \(\d+\) with .* not finite: b of .* is nan"),
     "infinite": (lambda frame: change(frame, "b", np.inf), DataError, r"1 row \(\d+\) with .* not finite: b of \d+"),
+    "too much": (lambda frame: change(frame, "b", 1 + 2**-30), DataError, r"in \[0, 1\]: b of \d+ is 1\.0000000009"),
+    "empty": (lambda frame: frame[:0], DataError, "has no rows: it needs those of at least one fold"),
     "logits": (lambda frame: change(frame, "b", -2.5), DataError, r"not probabilities in \[0, 1\]: b of \d+ is -2.5"),
     "a sum": (lambda frame: frame.assign(b=0.9), DataError, r"of 5 classes \(label:id, b, .*do not sum to 1: for \d+"),
 }  # fmt: skip

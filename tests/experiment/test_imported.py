@@ -51,6 +51,10 @@ def test_a_training_and_an_import_do_not_share_a_folder(tmp_path):
     assert imported_folds(run) == [] and read_imported(run, 0, "oof", images()) is None
     with pytest.raises(MismatchError, match="holds a training of imettk: import into another --run-dir"):
         save_imported(run, {0: MADE}, None)
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "oof.safetensors").write_bytes(b"")
+    with pytest.raises(MismatchError, match="holds an ensemble: import into another --run-dir"):
+        save_imported(RunDir(tmp_path / "both"), {0: MADE}, None)
 
 
 @pytest.mark.parametrize(
