@@ -98,7 +98,7 @@ def _files(images: Sequence[Path]) -> list[Path]:
         else:
             raise MissingFileError(f"--images: {path} is neither a file nor a folder")
     if not files:
-        raise MissingFileError(f"--images: no file in {', '.join(map(str, images))}")
+        raise MissingFileError(f"--images: no file in {', '.join(map(str, images)) or 'an empty list'}")
     return files
 
 

@@ -43,5 +43,7 @@ def test_what_is_no_image_is_named(trained, tmp_path):
     for wrong, message in ((good / 2, "float64"), (good[None], r"\(1, 32, 32\)"), (3, "got int")):
         with pytest.raises(DataError, match=message):
             imettk.predict(trained, [wrong])
+    with pytest.raises(MissingFileError, match="no file in an empty list"):
+        imettk.predict(trained, [])
     with pytest.raises(MissingFileError, match="neither a file nor a folder"):
         imettk.predict(trained, tmp_path / "none.png")
