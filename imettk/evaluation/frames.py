@@ -2,6 +2,7 @@
 
 run folder -> oof_frame: id, fold, a column a label, truth    test_frame: id, a column a label
               fold_frame: id, fold                            embedding_frame: id, fold, e0, e1, ...
+              submission_frame: as the sample
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names
 from imettk.data.folds import read_fold_file
+from imettk.data.table_files import read_rows
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.members import FOLDS
+from imettk.experiment.imported import imported_folds
 from imettk.inference.predictor import Predictions, load_predictions, mean_of_folds
 from imettk.tasks import Task
 from imettk.tracking.files import sha256
@@ -25,6 +28,7 @@ from imettk.tracking.run_dir import RunDir
 Kind = Literal["oof", "test", "gallery"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WRITTEN_BY = {"oof": "validate", "test": "infer", "gallery": "validate"}
+PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?"  # 007 is a label
 ID, FOLD, TRUTH, ANSWER = "id", "fold", "truth", "answer"
 
 
@@ -93,6 +97,17 @@ def fold_frame(run: RunDir) -> pd.DataFrame:
     return read_fold_file(run.find("folds.csv", written_by="prepare"))
 
 
+def submission_frame(run: RunDir) -> pd.DataFrame:
+    """Return the submission that `infer` wrote: as text the first column and each that is not all plain numbers.
+
+    Raises:
+        MissingFileError: `infer` has not written it.
+    """
+    frame = read_rows(run.find("submission.csv", written_by="infer"))
+    numbers = [name for name in frame.columns[1:] if frame[name].str.fullmatch(PLAIN_NUMBER).all()]
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
+
+
 def embedding_frame(run: RunDir, kind: Kind) -> pd.DataFrame:
     """Return embeddings of unit norm: `id`, `fold`, and the columns `e0`, `e1`, ...; NaN for unreadable images.
 
@@ -117,10 +132,11 @@ def embedding_frame(run: RunDir, kind: Kind) -> pd.DataFrame:
 
 def _read(run: RunDir, kind: Kind) -> dict[int, Predictions]:
     """Read the predictions of each fold; those of an ensemble, which has no folds, are all under -1."""
-    parts = {}
+    parts, imported = {}, imported_folds(run)
     for fold, path in run.fold_files(f"{kind}.safetensors").items():
         parts[fold] = load_predictions(path)
-        model = run.find_optional(f"fold{fold}/model.safetensors")
+        # A model among the inputs has not made what was imported with its folds.
+        model = None if fold in imported else run.find_optional(f"fold{fold}/model.safetensors")
         if model is not None and parts[fold].values.get("model") not in (None, sha256(model)):
             raise MismatchError(f"{path} is not of {model}: run `imettk {WRITTEN_BY[kind]}` again")
     if not parts and (whole := run.find_optional(f"{kind}.safetensors")) is not None:

@@ -200,10 +200,10 @@ class Run:
 
     @property
     def submission(self) -> pd.DataFrame:
-        """The submission that `infer` wrote; ids are texts."""
-        path = self.folder.find("submission.csv", written_by="infer")
-        first = pd.read_csv(path, nrows=0).columns[0]
-        return pd.read_csv(path, dtype={first: str}, keep_default_na=False)
+        """The submission that `infer` wrote: ids are text, and so are labels such as 007."""
+        from imettk.evaluation.frames import submission_frame
+
+        return submission_frame(self.folder)
 
 
 def _fold(fold: int | None) -> list[str]:

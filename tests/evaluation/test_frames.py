@@ -9,7 +9,7 @@ from ensemble_members import LABELS, NUM_FOLDS, ROWS, TEST_IDS, ids_of, make_mem
 
 from imettk.config import RuleConfig
 from imettk.errors import MismatchError, MissingFileError
-from imettk.evaluation.frames import embedding_frame, fold_frame, label_columns, oof_frame, test_frame
+from imettk.evaluation.frames import embedding_frame, fold_frame, label_columns, oof_frame, submission_frame, test_frame
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.tracking.run_dir import RunDir
 
@@ -64,6 +64,22 @@ def test_grades_get_the_probability_of_each(tmp_path):
     expected = np.column_stack([1 - above[0, :, 0], above[0, :, 0] - above[0, :, 1], above[0, :, 1]])
     np.testing.assert_allclose(frame[["label:id", "b", "c"]], expected, rtol=1e-6)
     assert frame["truth"].isna().tolist() == [False, True, False] and frame["truth"][0] == "b"
+
+
+def test_what_was_imported_is_read_beside_the_run_whose_folds_it_has(tmp_path):
+    save(
+        tmp_path / "new", np.full((1, 3, 3), 0.5, np.float32), targets=np.eye(3, dtype=np.uint8), imported={}, model="x"
+    )
+    (tmp_path / "old" / "fold0").mkdir(parents=True)
+    (tmp_path / "old" / "fold0" / "model.safetensors").write_bytes(b"")
+    frame = oof_frame(recipe_of(), RunDir(tmp_path / "new", [tmp_path / "old"]))
+    assert frame["id"].tolist() == ["r0", "r1", "r2"] and (frame["b"] == 0.5).all()
+
+
+def test_a_submission_keeps_what_is_no_number(tmp_path):
+    (tmp_path / "submission.csv").write_text("id;label;top;none;share\n01;007;3 12;;0.25\n02;012;4;nan;1e-05\n")
+    frame = submission_frame(RunDir(tmp_path))
+    assert frame.iloc[0].tolist() == ["01", "007", "3 12", "", 0.25] and frame.iloc[1, 3:].tolist() == ["nan", 1e-5]
 
 
 def test_no_two_labels_share_a_column():
