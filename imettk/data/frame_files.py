@@ -114,6 +114,8 @@ def _parquet(path: Path):  # type: ignore[no-untyped-def]
 def _read_csv(path: Path, **how: object) -> pd.DataFrame:
     # Without `usecols`, with which pandas drops the rest of a row that has too many cells: `0,5` would be 0.
     how = {"encoding": "utf-8-sig", "keep_default_na": False, "index_col": False} | how
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):  # by default it got the last digits of floats wrong
+        how["float_precision"] = "round_trip"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
