@@ -306,3 +306,8 @@ def test_a_row_without_a_group_is_a_group_of_its_own(tmp_path):
     table = read_table(MULTILABEL, tmp_path)
     assert table.groups.tolist() == ["row 7", "7", "row 9", "7"]
     assert any("2 rows (7, 9) without a group: each is a group of its own" in remark for remark in table.remarks)
+
+
+def test_a_missing_table_of_answers_is_named_by_its_option(tmp_path):
+    with pytest.raises(DataError, match=r"^--answers: .*none\.csv is missing$"):
+        read_answers(MULTILABEL, tmp_path / "none.csv", ("0",), np.array(["a"]))
