@@ -14,7 +14,6 @@ Item = TypeVar("Item")
 LOG_SECONDS = 15.0  # between two lines: a kernel's log page grows with each
 # Environment: set for a command whose reader overwrites a line that begins with a carriage return by the next one.
 RELAYED = "IMETTK_RELAYED"
-HINTS = "IMETTK_HINTS"  # environment: 0 leaves out the lines about what to do next
 
 
 class _Lines:

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from imettk.cli.next_steps import START, say_next
-from imettk.config import SESSION_START
+from imettk.config import HINTS, SESSION_START
 from imettk.errors import DataError, UserError
-from imettk.progress import HINTS, say
+from imettk.progress import say
 from imettk.recipes.digits import digits
 from imettk.synthetic.digits import make_digits
 from imettk.tracking.files import read_json

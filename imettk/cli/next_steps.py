@@ -18,9 +18,8 @@ from functools import cached_property
 from pathlib import Path
 
 from imettk.cli.options import command_parser, split_overrides
-from imettk.config import SESSION_START, Recipe
+from imettk.config import HINTS, SESSION_START, Recipe
 from imettk.errors import UserError
-from imettk.progress import HINTS, say
 from imettk.tracking.files import read_json
 from imettk.tracking.run_dir import RunDir
 from imettk.tracking.summary import CHAIN, read_facts
@@ -88,8 +87,8 @@ def tell_next(ended: Ended) -> None:
     try:
         line = NEXT[ended.arguments.command](ended)
     except Exception as error:
-        line = None
-        say(f"note: the next command is not known: {type(error).__name__}: {error}")
+        _say(f"note: the next command is not known: {type(error).__name__}: {error}")
+        return
     if line is not None:
         say_next(line)
 
@@ -97,7 +96,13 @@ def tell_next(ended: Ended) -> None:
 def say_next(line: str) -> None:
     """Print what to do next, if such lines are wanted."""
     if are_hints_wanted():
-        say(f"next: {line}")
+        _say(f"next: {line}")
+
+
+def _say(text: str) -> None:
+    from imettk.progress import say  # not before: the command line itself needs no library
+
+    say(text)
 
 
 def are_hints_wanted() -> bool:

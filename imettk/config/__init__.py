@@ -15,7 +15,7 @@ from imettk.config.fingerprints import (
 )
 from imettk.config.model import EmbeddingConfig, ModelConfig
 from imettk.config.recipe import Recipe, from_json, read_recipe, to_json
-from imettk.config.session import EXIT_OUT_OF_MEMORY, SESSION_START, SPLIT, SessionConfig, duration
+from imettk.config.session import EXIT_OUT_OF_MEMORY, HINTS, SESSION_START, SPLIT, SessionConfig, duration
 from imettk.config.stage import StageConfig
 from imettk.config.staging import probe_then_tune, progressive_stages
 from imettk.config.table import ExtraTable, TableFormat
@@ -24,6 +24,7 @@ from imettk.config.training import TrainConfig
 __all__ = [
     "ANSWER_SECTIONS",
     "EXIT_OUT_OF_MEMORY",
+    "HINTS",
     "PREPARE_SECTIONS",
     "SCORE_SECTIONS",
     "SESSION_START",

@@ -14,6 +14,7 @@ MOST_PROCESSES = 256
 SESSION_START = "IMETTK_SESSION_START"
 # The number of pieces to cut micro-batches into; set when several processes start again because memory ran out.
 SPLIT = "IMETTK_SPLIT"
+HINTS = "IMETTK_HINTS"  # 0 leaves out the lines about what to do next
 EXIT_OUT_OF_MEMORY = 75  # exit code of a process that needs this
 
 

@@ -298,7 +298,7 @@ def read_answers(
         int64 (N,) class indices, -1 for the unknown label, or uint8 (N, C).
     """
     if not csv.is_file():
-        raise DataError(f"--answers: {csv} is missing")
+        raise DataError(f"{csv} is missing: --answers names the table with the known answers")
     left_out: dict[str, Any] = {"group_column": None, "image_path": None, "image_columns": (), "test_csv": None}
     form = replace(table_format, **left_out, auxiliary_columns=())
     frame = _read_frame(form, csv, [])

@@ -21,8 +21,9 @@ from queue import SimpleQueue
 from typing import IO, cast
 
 from imettk import errors
+from imettk.config import HINTS
 from imettk.notebook.cell import Cell
-from imettk.progress import HINTS, RELAYED
+from imettk.progress import RELAYED
 
 OWN = re.compile(r"imettk: (error: )?|imettk [a-z -]+: error: ")  # begins a command's error, or that of its parser
 Line = tuple[bool, str] | None  # whether it is of stderr, and the text; None at the end of a stream
