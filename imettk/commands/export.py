@@ -11,7 +11,8 @@ import pandas as pd
 from imettk.config import Recipe
 from imettk.data.frame_files import Format, write_frame
 from imettk.errors import MissingFileError
-from imettk.evaluation.frames import KINDS, embedding_frame, fold_frame, oof_frame, test_frame
+from imettk.evaluation.frames import KINDS, embedding_frame, oof_frame, test_frame
+from imettk.evaluation.run_tables import fold_frame
 from imettk.progress import say
 from imettk.tracking.run_dir import RunDir
 

@@ -1,8 +1,7 @@
-"""Predictions, embeddings and folds of a run folder as data frames with named columns.
+"""Predictions and embeddings of a run folder as data frames with named columns.
 
 run folder -> oof_frame: id, fold, a column a label, truth    test_frame: id, a column a label
-              fold_frame: id, fold                            embedding_frame: id, fold, e0, e1, ...
-              submission_frame: as the sample
+              embedding_frame: id, fold, e0, e1, ...
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ import pandas as pd
 
 from imettk.config import Recipe
 from imettk.data.csv_files import list_names
-from imettk.data.folds import read_fold_file
-from imettk.data.table_files import read_rows
 from imettk.errors import MismatchError, MissingFileError
 from imettk.evaluation.members import FOLDS
+from imettk.evaluation.run_tables import fold_frame
 from imettk.experiment.imported import imported_folds
 from imettk.inference.predictor import Predictions, load_predictions, mean_of_folds
 from imettk.tasks import Task
@@ -28,7 +26,6 @@ from imettk.tracking.run_dir import RunDir
 Kind = Literal["oof", "test", "gallery"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WRITTEN_BY = {"oof": "validate", "test": "infer", "gallery": "validate"}
-PLAIN_NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?"  # 007 is a label
 ID, FOLD, TRUTH, ANSWER = "id", "fold", "truth", "answer"
 
 
@@ -84,28 +81,6 @@ def test_frame(recipe: Recipe, run: RunDir) -> pd.DataFrame:
     if any(not np.array_equal(part.ids, first.ids) for part in others):
         raise MismatchError(f"{run.path}: folds have predicted different test rows: run `imettk infer` again")
     return _frame(recipe.task, {ID: first.ids}, mean_of_folds(parts.values()), _labels_of(parts))
-
-
-def fold_frame(run: RunDir) -> pd.DataFrame:
-    """Return the folds that `prepare` made: `id`, and `fold` as int64.
-
-    A row that never validates has -1 (it only trains), -2 (it is left out) or -3 (it is only in the gallery).
-
-    Raises:
-        MissingFileError: `prepare` has not run.
-    """
-    return read_fold_file(run.find("folds.csv", written_by="prepare"))
-
-
-def submission_frame(run: RunDir) -> pd.DataFrame:
-    """Return the submission that `infer` wrote: as text the first column and each that is not all plain numbers.
-
-    Raises:
-        MissingFileError: `infer` has not written it.
-    """
-    frame = read_rows(run.find("submission.csv", written_by="infer"))
-    numbers = [name for name in frame.columns[1:] if frame[name].str.fullmatch(PLAIN_NUMBER).all()]
-    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
 
 
 def embedding_frame(run: RunDir, kind: Kind) -> pd.DataFrame:

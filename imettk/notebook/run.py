@@ -194,14 +194,14 @@ class Run:
     @property
     def folds(self) -> pd.DataFrame:
         """The folds that `prepare` made: `id` and `fold`."""
-        from imettk.evaluation.frames import fold_frame
+        from imettk.evaluation.run_tables import fold_frame
 
         return fold_frame(self.folder)
 
     @property
     def submission(self) -> pd.DataFrame:
         """The submission that `infer` wrote: ids are text, and so are labels such as 007."""
-        from imettk.evaluation.frames import submission_frame
+        from imettk.evaluation.run_tables import submission_frame
 
         return submission_frame(self.folder)
 

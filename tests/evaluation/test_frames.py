@@ -9,7 +9,7 @@ from ensemble_members import LABELS, NUM_FOLDS, ROWS, TEST_IDS, ids_of, make_mem
 
 from imettk.config import RuleConfig
 from imettk.errors import MismatchError, MissingFileError
-from imettk.evaluation.frames import embedding_frame, fold_frame, label_columns, oof_frame, submission_frame, test_frame
+from imettk.evaluation.frames import embedding_frame, label_columns, oof_frame, test_frame
 from imettk.inference.predictor import Predictions, load_predictions, save_predictions
 from imettk.tracking.run_dir import RunDir
 
@@ -76,12 +76,6 @@ def test_what_was_imported_is_read_beside_the_run_whose_folds_it_has(tmp_path):
     assert frame["id"].tolist() == ["r0", "r1", "r2"] and (frame["b"] == 0.5).all()
 
 
-def test_a_submission_keeps_what_is_no_number(tmp_path):
-    (tmp_path / "submission.csv").write_text("id;label;top;none;share\n01;007;3 12;;0.25\n02;012;4;nan;1e-05\n")
-    frame = submission_frame(RunDir(tmp_path))
-    assert frame.iloc[0].tolist() == ["01", "007", "3 12", "", 0.25] and frame.iloc[1, 3:].tolist() == ["nan", 1e-5]
-
-
 def test_no_two_labels_share_a_column():
     names = ["id", "label:id", "answer", "fold", "truth", "truth:a", "a", "e0"]
     columns = label_columns(names)
@@ -107,8 +101,6 @@ def test_files_that_are_missing_or_do_not_fit_are_refused(tmp_path):
     for make, command in ((oof_frame, "validate"), (test_frame, "infer")):
         with pytest.raises(MissingFileError, match=f"run `imettk {command}` first"):
             make(recipe, run)
-    with pytest.raises(MissingFileError, match="run `imettk prepare` first"):
-        fold_frame(run)
     make_member(tmp_path / "run")
     run, folds = RunDir(tmp_path / "run"), write_folds_csv(tmp_path / "run")
     with pytest.raises(MismatchError, match="its model learns none"):
