@@ -5,30 +5,33 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from imettk.errors import MissingFileError
+from imettk.tracking.files import read_json
 from imettk.tracking.report import light_colours
-from imettk.tracking.report_parts import Parts
+from imettk.tracking.report_parts import draw_fold_scores, metric_title
+from imettk.tracking.run_dir import RunDir
 
 
 class Scores(Mapping[str, Any]):
     """The content of `scores.json`, which `validate` writes: read `scores["oof"]`, or show it in a cell.
 
     Attributes:
+        metric: the metric's name in print.
         table: a row a fold, then the out-of-fold score of all rows, with its 95% interval where it has one.
-        picture: the same as a chart, SVG.
     """
 
     def __init__(self, folder: Path, inputs: Sequence[Path] = ()) -> None:
-        parts = Parts(folder, inputs)
-        if not parts.scores:
+        path = RunDir(folder, inputs).find_optional("scores.json")
+        if path is None or not (scores := read_json(path)):
             raise MissingFileError(f"{folder} has no scores: run `validate` first, which writes them")
-        self._values, self.metric = parts.scores, parts.metric
-        self.picture = parts.fold_scores or ""
+        self._values: dict[str, Any] = scores
+        self.metric = metric_title(scores)
         low, high = self._values.get("interval") or (None, None)
         folds = self._values["folds"]
         self.table = pd.DataFrame(
@@ -39,6 +42,11 @@ class Scores(Mapping[str, Any]):
             },
             index=pd.Index([*(f"fold {fold}" for fold in folds), "OOF"], name=self.metric),
         )
+
+    @cached_property
+    def picture(self) -> str:
+        """The table as a chart, SVG."""
+        return draw_fold_scores(self._values)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

@@ -35,6 +35,22 @@ CURVE_TITLES = {
 AXES = {"train/loss": "loss", "validate/loss": "loss", "train/lr": "learning rate"}  # the score's is the metric's name
 
 
+def metric_title(scores: dict[str, Any]) -> str:
+    """Return the metric's name in print; version 0.1.0 wrote only `metric`.
+
+    Args:
+        scores: the content of `scores.json`.
+    """
+    return str(scores.get("title") or scores["metric"])
+
+
+def draw_fold_scores(scores: dict[str, Any]) -> str:
+    """Draw the score of each fold and, with its interval, of all rows out of fold, as SVG; the argument as above."""
+    folds, oof = scores["folds"], scores["oof"]
+    names = [*(f"fold {fold}" for fold in folds), "OOF"]
+    return draw_scores(names, [*folds.values(), oof], [None] * len(folds) + [scores.get("interval")])
+
+
 class Parts:
     """A run, read once; every attribute is ready for the page.
 
@@ -173,8 +189,7 @@ class Parts:
         )
 
     def _metric_title(self) -> str | None:
-        """Return the metric's name in print; version 0.1.0 wrote only `metric`."""
-        return str(self.scores.get("title") or self.scores["metric"]) if self.scores else None
+        return metric_title(self.scores) if self.scores else None
 
     def _oof(self) -> str:
         """Return the out-of-fold score in words; "" before `validate`."""
@@ -196,11 +211,7 @@ class Parts:
         )
 
     def _fold_scores(self) -> str | None:
-        if not self.scores:
-            return None
-        folds, oof = self.scores["folds"], self.scores["oof"]
-        names = [*(f"fold {fold}" for fold in folds), "OOF"]
-        return draw_scores(names, [*folds.values(), oof], [None] * len(folds) + [self.scores.get("interval")])
+        return draw_fold_scores(self.scores) if self.scores else None
 
     def _curves(self) -> list[tuple[str, str]]:
         """Return titles and charts of losses, scores and rates over the steps of all sessions."""
