@@ -37,7 +37,7 @@ def read_oof(path: Path, recipe: Recipe, prepared: Prepared) -> dict[int, Predic
     """
     table, task = prepared.table, recipe.task
     expected = truth_columns(task, table.targets, table.labels)
-    frame = _read(path, recipe, table, [FOLD], [name for name in expected if name in read_header(path)])
+    frame = _read(path, recipe, table, [FOLD], list(expected))
     if frame.empty:
         raise DataError(f"{path} has no rows: it needs those of at least one fold")
     rows = _rows_of(path, frame, table.ids, "training table", needs_all=False)
@@ -83,11 +83,17 @@ def _values(path: Path, recipe: Recipe, table: SampleTable) -> dict[str, Any]:
 
 
 def _read(path: Path, recipe: Recipe, table: SampleTable, more: Sequence[str], truth: Sequence[str]) -> pd.DataFrame:
-    """Read the columns of ids and labels, and others; a note names those that are ignored."""
+    """Read the columns of ids and labels, and others; a note names those that are ignored.
+
+    Args:
+        more: further columns that the file needs.
+        truth: columns that it may have.
+    """
     if recipe.ranks_by_neighbours:
         raise ConfigError("the recipe ranks by neighbours, whose runs are joined by embeddings: there is no import")
     header, labels = read_header(path), label_columns(table.labels)
-    if lacking := [name for name in [ID, *more, *labels] if name not in header]:
+    there = set(header)
+    if lacking := [name for name in [ID, *more, *labels] if name not in there]:
         advice = {ID: "the ids of the table", FOLD: "the folds of folds.csv, on which the other tool has trained"}
         hint = "; ".join(f"{name} holds {advice[name]}" for name in lacking if name in advice)
         raise DataError(
@@ -95,11 +101,13 @@ def _read(path: Path, recipe: Recipe, table: SampleTable, more: Sequence[str], t
             f"{list_names(header, 'column')}, and needs {', '.join([ID, *more])} and a column for each of "
             f"{list_names(labels, 'label')}{'. ' + hint if hint else ''}"
         )
-    known = {ID, *more, *labels, *truth}
+    given = [name for name in truth if name in there]
+    known = {ID, *more, *labels, *given}
     if ignored := [name or "(unnamed)" for name in header if name not in known and name.split(":")[0] != TRUTH]:
         say(f"note: {path}: ignored {list_names(ignored, 'column')}")
-    numeric = [name for name in truth if name != TRUTH]
-    return read_frame(path, text=[ID, *more, *(set(truth) - {*numeric})], numbers=[*labels, *numeric])
+    numeric = [name for name in given if name != TRUTH]
+    text = [ID, *more, *(name for name in given if name == TRUTH)]
+    return read_frame(path, text=text, numbers=[*labels, *numeric])
 
 
 def _rows_of(path: Path, frame: pd.DataFrame, ids: np.ndarray, what: str, *, needs_all: bool) -> np.ndarray:

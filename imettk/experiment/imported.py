@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -18,11 +19,11 @@ OOF, TEST = "oof", "test"
 
 def imported_folds(run: RunDir) -> list[int]:
     """Return the folds whose out-of-fold predictions another tool has made."""
-    return [
-        fold
-        for fold, path in run.fold_files(f"{OOF}.safetensors").items()
-        if not path.with_name("model.safetensors").is_file() and IMPORTED in read_values(path)
-    ]
+    return [fold for fold, path in run.fold_files(f"{OOF}.safetensors").items() if _is_imported(path)]
+
+
+def _is_imported(oof: Path) -> bool:
+    return not oof.with_name("model.safetensors").is_file() and IMPORTED in read_values(oof)
 
 
 def predicted_folds(run: RunDir, fold: int | None) -> list[int]:
@@ -42,9 +43,10 @@ def read_imported(run: RunDir, fold: int, name: str, images: ImageRows) -> Predi
         MissingFileError: there are imported ones of other images only.
         MismatchError: the table's rows, labels or targets have changed since.
     """
-    if fold not in imported_folds(run):
+    oof = run.fold_files(f"{OOF}.safetensors").get(fold)
+    if oof is None or not _is_imported(oof):
         return None
-    path = run.fold_files(f"{OOF}.safetensors")[fold].with_name(f"{name}.safetensors")
+    path = oof.with_name(f"{name}.safetensors")
     if not path.is_file():
         raise MissingFileError(f"{path} is missing: the predictions were imported without it; `imettk import --test`")
     predictions, targets = load_predictions(path), images.targets
