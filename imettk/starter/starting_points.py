@@ -71,6 +71,15 @@ class StartingPoint:
         return rows * self.num_epochs(rows) * self.gflop * 1e9 * PASSES / T4_RATE / 3600
 
 
+_QUICK: Any = {
+    "strength": "quick",
+    "side": 160,
+    "seen_images": 4_000,
+    "epochs": (5, 20),
+    "lr": 1e-3,
+    "levels": 2,
+    "freezes_batchnorm": True,
+}
 _STRONG: Any = {
     "strength": "strong",
     "layer_decay": 0.75,
@@ -81,28 +90,8 @@ _STRONG: Any = {
 
 # In order of preference: the first whose weights are there is chosen, or the first of all.
 STARTING_POINTS: tuple[StartingPoint, ...] = (
-    StartingPoint(
-        network="tf_efficientnet_lite0",
-        strength="quick",
-        side=160,
-        seen_images=4_000,
-        epochs=(5, 20),
-        lr=1e-3,
-        levels=2,
-        freezes_batchnorm=True,
-        gflop=0.4,
-    ),
-    StartingPoint(
-        network="resnet18.a1_in1k",
-        strength="quick",
-        side=160,
-        seen_images=4_000,
-        epochs=(5, 20),
-        lr=1e-3,
-        levels=2,
-        freezes_batchnorm=True,
-        gflop=1.9,
-    ),
+    StartingPoint(network="tf_efficientnet_lite0", gflop=0.4, **_QUICK),
+    StartingPoint(network="resnet18.a1_in1k", gflop=1.9, **_QUICK),
     StartingPoint(
         network="convnext_small.fb_in22k_ft_in1k_384",
         side=384,
