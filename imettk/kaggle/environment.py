@@ -25,6 +25,7 @@ from imettk.kaggle.outputs import write_output_list
 from imettk.kaggle.pack import check_pack, missing_libraries
 from imettk.kaggle.publish import MANIFEST as MODELS
 from imettk.kaggle.publish import unfold_models
+from imettk.progress import in_notebook
 from imettk.tracking.files import sha256
 from imettk.tracking.pseudo_files import copy_file
 from imettk.tracking.run_dir import RunDir, require_same_recipe
@@ -233,7 +234,7 @@ def _own_recipe(pack: Path, name: str) -> Path:
 def _call(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command with its lines shown as they come, and return its exit code."""
     # Not through delegator: with block=True it shows no line before the command ends, after nine silent hours.
-    if "ipykernel" not in sys.modules:
+    if not in_notebook():
         return subprocess.run(command, env=environment, check=False).returncode
     # A notebook shows what Python prints; what a process writes by itself may get lost.
     with subprocess.Popen(

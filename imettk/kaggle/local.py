@@ -18,6 +18,7 @@ from imettk.kaggle.sandbox import CANCELLED, Mounts, can_isolate, run_session
 from imettk.progress import say
 
 OWNER = "your-name"
+COMPETITION = "COMPETITION"  # the constant of a kernel's text that names the folder with the data
 
 
 def run_local(
@@ -62,24 +63,22 @@ def run_local(
             pack = Path(scratch, "pack")
             # Without wheels, which would have to be built from the package index: this Python has the libraries.
             make_pack(pack, PackOrder(recipe=own, wheels=False), owner=OWNER)
-        if file is None:
-            slug = "data"
+        if file is not None:
+            text = file.read_text(encoding="utf-8")
+        else:
             text = Kernel(
                 reference=f"{OWNER}/imettk-local-{command}",
                 command=command,
                 recipe=recipe if own is None else own.name,
-                competition=slug,
+                competition="data",
                 arguments=tuple(arguments) + _limit(limit_seconds),
                 models=tuple(models or ()),
                 notebook=notebook,
             ).text()
-        else:
-            text = file.read_text(encoding="utf-8")
-            slug = setting_in(text, "COMPETITION")
         mounts = Mounts(
             datasets={f"{OWNER}/{DATASET}": pack},
             notebooks={f"{OWNER}/input-{number}": folder for number, folder in enumerate(inputs)},
-            competitions={slug: data},
+            competitions={setting_in(text, COMPETITION): data},
             models=models or {},
         )
         return _play(text, mounts, root, limit_seconds)
@@ -103,8 +102,8 @@ def _check_notebook(file: Path | None) -> None:
         return
     if not file.is_file():
         raise DataError(f"{file} is missing: `imettk kaggle notebook RECIPE` writes it")
-    if not setting_in(file.read_text(encoding="utf-8"), "COMPETITION"):
-        raise DataError(f"{file} is not a notebook of `imettk kaggle notebook`: it sets no COMPETITION")
+    if not setting_in(file.read_text(encoding="utf-8"), COMPETITION):
+        raise DataError(f"{file} is not a notebook of `imettk kaggle notebook`: it sets no {COMPETITION}")
 
 
 def _play(text: str, mounts: Mounts, root: Path, limit_seconds: float | None) -> int:

@@ -153,7 +153,7 @@ def test_a_pack_without_the_recipe_is_named(root):
 
 def test_a_command_in_a_notebook_prints_its_lines(monkeypatch, capsys):
     """There, what a process writes by itself may not be shown."""
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(environment, "in_notebook", lambda: True)
     code = "import sys; print('a', flush=True); print('b', file=sys.stderr); sys.exit(3)"
     assert environment._call([sys.executable, "-c", code], os.environ) == 3
     assert capsys.readouterr().out == "a\nb\n"
