@@ -91,10 +91,8 @@ def _devices() -> tuple[str, list[str]]:
             device = choose_device("auto", index)
             if device.type == "cuda":
                 usable.append(_gpu(name, device))
-        except (
-            DeviceError,
-            RuntimeError,
-        ) as error:  # RuntimeError: its driver fails, or another process holds it alone
+        # A RuntimeError if its driver fails, or if another process holds it alone.
+        except (DeviceError, RuntimeError) as error:
             _line(name, f"FAULT: {str(error).partition(chr(10))[0]}")
             faults.append(name)
     if torch.cuda.is_available():
@@ -122,8 +120,6 @@ def _gpu(name: str, device: torch.device) -> str:
     """Print a GPU, the current one, and return the precision in which it trains."""
     import torch
 
-    from imettk.device import choose_precision
-
     free, total = torch.cuda.mem_get_info()
     major, minor = torch.cuda.get_device_capability()
     _line(
@@ -131,15 +127,20 @@ def _gpu(name: str, device: torch.device) -> str:
         f"{torch.cuda.get_device_name()}, {free / GIB:.1f} of {total / GIB:.1f} GiB free, capability "
         f"{major}.{minor}; {_precisions(device)}",
     )
-    return str(choose_precision("auto", device)).removeprefix("torch.")
+    return _chosen_precision(device)
 
 
 def _precisions(device: torch.device) -> str:
     """Return the precisions that a device has, and the one that a training takes by itself."""
-    from imettk.device import choose_precision, fast_precisions
+    from imettk.device import fast_precisions
 
-    chosen = str(choose_precision("auto", device)).removeprefix("torch.")
-    return f"has {', '.join(fast_precisions(device))}; trains in {chosen}"
+    return f"has {', '.join(fast_precisions(device))}; trains in {_chosen_precision(device)}"
+
+
+def _chosen_precision(device: torch.device) -> str:
+    from imettk.device import choose_precision
+
+    return str(choose_precision("auto", device)).removeprefix("torch.")
 
 
 def _missing_gpu(torch_version: str) -> list[str]:
