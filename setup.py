@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 # The published repository's page. Until there is one, the package names no urls, and its description links to no file.
@@ -39,8 +40,19 @@ def describe() -> str:
     return re.sub(r"\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)", link, text)
 
 
+class SourceDistribution(sdist):
+    """The sdist with the changelog, and without the tests that setuptools adds by itself."""
+
+    def make_distribution(self) -> None:
+        """Choose the files, and pack them."""
+        self.filelist.exclude_pattern(None, prefix="tests")
+        self.filelist.append("CHANGELOG.md")
+        super().make_distribution()
+
+
 setup(
     name="imettk",
+    cmdclass={"sdist": SourceDistribution},
     version=read_version(),
     description="Win image competitions without a GPU: training over Kaggle sessions that continues exactly",
     long_description=describe(),
